@@ -1,0 +1,119 @@
+"""The commands and their options. Each imports what it runs only when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="chainrule",
+    help="Deep learning in which every number can be seen.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunName = Annotated[str, typer.Argument(help="The run's name; `chainrule runs` lists them.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"chainrule {version('chainrule')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# A formula may begin with a minus sign, so what is no known option is taken for the formula.
+@app.command(context_settings={"ignore_unknown_options": True})
+def derive(
+    formula: Annotated[str, typer.Argument(help='What to derive: "3*(a + b*c)".')],
+    values: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads the older form in every version
+        typer.Argument(help="The variables: a=5 b=3 c=2, or arrays: a=[1,2,3]."),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Draw the graph and open it.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Draw the graph into FILE.svg (or .html, .txt, .json).")
+    ] = None,
+) -> None:
+    """Show a formula's values and every partial derivative, as the chain rule gives them."""
+    from .derive import derive as derive_formula
+    from .derive import draw
+    from .expression import parse, parse_values
+
+    result = derive_formula(parse(formula), parse_values(values or []))
+    typer.echo(result.text())
+    path = draw(result, save, open_it=open_it)
+    if path is not None:
+        typer.echo(f"\ndrawn in {path}")
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="A CSV file.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows.")] = 100,
+    hidden: Annotated[str, typer.Option(help="Units of the hidden layers: 32 or 64,32.")] = "32",
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 0.003,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows in a step.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the shuffle.")] = 0,
+    task: Annotated[
+        str | None, typer.Option(help="classification or regression, if the guess is wrong.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A column to leave out; may be given again.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="Keep the run under this name.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, native, numpy or xla.")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Write a report into FILE.html.")] = None,
+) -> None:
+    """Train a network on a CSV file, and say what is wrong with the data and the training."""
+    from .train import Settings, train_table
+
+    settings = Settings(
+        target=target,
+        epochs=epochs,
+        hidden=hidden,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+        task=task,
+        drop=tuple(drop or ()),
+        run=run,
+        engine=engine,
+        report=report,
+    )
+    train_table(file, settings)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where to write the report.")] = Path("report.html"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the shuffle.")] = 0,
+) -> None:
+    """Train on real handwritten digits and write a report that shows every number of it."""
+    from .demo import run_demo
+
+    run_demo(out, epochs=epochs, seed=seed)
+
+
+@app.command()
+def runs() -> None:
+    """List the runs in the store: ./chainrule-runs or $CHAINRULE_HOME."""
+    from .runs import list_runs
+
+    list_runs()
