@@ -1,0 +1,71 @@
+"""From the text of a module to functions that can be called."""
+
+from __future__ import annotations
+
+import time
+
+import llvmlite.binding as llvm
+
+from ...errors import EngineError
+from .target import Target, initialize
+
+_REFUSED = (
+    "the native engine wrote code that LLVM does not take; this is a fault of chainrule.\n"
+    "  LLVM says: {0}\n  fix: please report it; until then use engine='numpy'"
+)
+
+
+class Machine:
+    """Compiled native code; the functions live as long as this object does.
+
+    Attributes:
+        ir: the text it was compiled from.
+        seconds: what compiling took, parsing and verification included.
+    """
+
+    def __init__(self, ir: str, target: Target) -> None:
+        initialize()
+        started = time.perf_counter()
+        self.ir = ir
+        self.target = target
+        try:
+            parsed = llvm.parse_assembly(ir)
+            parsed.verify()
+        except RuntimeError as error:
+            raise EngineError(_REFUSED.format(error)) from error
+        self._engine = llvm.create_mcjit_compiler(parsed, _target_machine(target))
+        self._engine.finalize_object()
+        self.seconds = time.perf_counter() - started
+
+    def address(self, name: str) -> int:
+        """The address of an exported function.
+
+        Raises:
+            EngineError: when there is no such function.
+        """
+        address = int(self._engine.get_function_address(name))
+        if not address:
+            raise EngineError(f"the compiled module has no function {name!r}.")
+        return address
+
+    def assembly(self) -> str:
+        """The machine code in the assembler's language."""
+        return str(_target_machine(self.target).emit_assembly(llvm.parse_assembly(self.ir)))
+
+
+def compile(ir: str, target: Target) -> Machine:
+    """Compile the text of a module for a target.
+
+    Code generation runs at level 1 without passes over the text: the writer gives its final form,
+    and the passes cost more time than they save (see the lessons in the architecture notes).
+
+    Raises:
+        EngineError: when LLVM refuses the text.
+    """
+    return Machine(ir, target)
+
+
+def _target_machine(target: Target) -> llvm.TargetMachine:
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=1, jit=True, codemodel="jitdefault"
+    )
