@@ -74,8 +74,8 @@ class Dot:
 class Picture:
     """Numbers as pixels, shape (rows, columns).
 
-    `signed` numbers take the backward colour below zero and the forward colour above it, on the
-    paper's own colour at zero; others are ink from 0 (paper) to `limit` (full ink).
+    `signed` numbers take the colours "plus" and "minus", paler towards zero, where the paper shows
+    through; others are ink from 0 (paper) to `limit` (full ink).
     """
 
     x: float
@@ -135,7 +135,7 @@ def text_width(text: str, size: float = 13.0, bold: bool = False) -> float:
     narrow = sum(character in "il.,:;|'!·ftj()[] " for character in text)
     wide = sum(character in "mwMW%∂Σ→" for character in text)
     units = 0.60 * (len(text) - narrow - wide) + 0.36 * narrow + 0.92 * wide
-    return size * units * (1.06 if bold else 1.0)
+    return size * units * (1.1 if bold else 1.0)
 
 
 def shorten(text: str, width: float, size: float = 13.0) -> str:

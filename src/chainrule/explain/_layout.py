@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from ._drawing import Point
 
 ORDER_ROUNDS = 12
-PLACE_ROUNDS = 32
+PLACE_ROUNDS = 60
 BEND_SIZE = 10.0
 # Straight long edges read best: a bend pulls harder on its neighbours than a cell does.
 PULL = {0: 1.0, 1: 2.0, 2: 8.0}
+# Leaves give way, so that the way of the results runs straight.
+LEAF_PULL = 0.05
 
 
 @dataclass(frozen=True)
@@ -272,17 +274,23 @@ def _centres(net: _Net, across: Mapping[str, float], gap: float) -> dict[str, fl
             centre[key] = position + size / 2
             position += size + gap
     for step in range(PLACE_ROUNDS):
-        last = step >= PLACE_ROUNDS - 12
+        last = step >= PLACE_ROUNDS - 40
         sides = (net.before, net.after) if last else ((net.before, net.after)[step % 2],)
         layers = net.layers if step % 2 == 0 else net.layers[::-1]
         for layer in layers:
             wanted = [_wanted(net, key, centre, sides) for key in layer]
-            weights = [PULL[2] if key in net.bends else 1.0 for key in layer]
+            weights = [_weight(net, key) for key in layer]
             extents = [across.get(key, BEND_SIZE) for key in layer]
             spread = spread_out(wanted, extents, gap, weights)
             centre.update(zip(layer, spread, strict=True))
     low = min((centre[k] - across.get(k, BEND_SIZE) / 2 for k in centre), default=0.0)
     return {key: value - low for key, value in centre.items()}
+
+
+def _weight(net: _Net, key: str) -> float:
+    if key in net.bends:
+        return PULL[1]
+    return 1.0 if net.before.get(key) else LEAF_PULL
 
 
 def _wanted(
@@ -295,6 +303,8 @@ def _wanted(
     for side in sides:
         for other in side.get(key, ()):
             pull = PULL[(key in net.bends) + (other in net.bends)]
+            if not net.before.get(key) or not net.before.get(other):
+                pull *= LEAF_PULL
             total += pull * centre[other]
             weight += pull
     return total / weight if weight else centre[key]

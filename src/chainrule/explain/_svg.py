@@ -153,14 +153,14 @@ def rgba(pixels: Array, signed: bool, limit: float | None = None) -> Array:
     """Turn numbers, shape (rows, columns), into uint8 colours with transparency, (rows, columns, 4).
 
     Transparent is zero, so that the paper shows through, light or dark. Unsigned numbers are black
-    ink; signed ones take the forward colour above zero and the backward colour below.
+    ink; signed ones take one colour above zero and another below (see `_theme`).
     """
     values = np.nan_to_num(np.asarray(pixels, np.float64))
     top = limit if limit else float(np.abs(values).max(initial=0.0)) or 1.0
     out = np.zeros((*values.shape, 4), np.uint8)
     out[..., 3] = np.round(255 * np.clip(np.abs(values) / top, 0, 1))
     if signed:
-        for role, mask in (("forward", values >= 0), ("backward", values < 0)):
+        for role, mask in (("plus", values >= 0), ("minus", values < 0)):
             out[mask, :3] = [int(LIGHT[role][i : i + 2], 16) for i in (1, 3, 5)]
     return out
 

@@ -1,7 +1,8 @@
 """The colours of every picture: one table of roles, for light paper and for dark.
 
 Blue is what flows forward (values), orange what flows back (partial derivatives); the pair stays
-apart for people who do not tell red from green. Text roles reach a contrast of 4.5 to 1 on the
+apart for people who do not tell red from green. The signs of numbers in small pictures are teal
+(plus) and violet (minus), the same on light and dark, as they are baked into pixels. Text roles reach a contrast of 4.5 to 1 on the
 paper they stand on, light and dark (tested).
 """
 
@@ -18,6 +19,8 @@ LIGHT: dict[str, str] = {
     "backward": "#b5470b",
     "forward-soft": "#dfecfb",
     "backward-soft": "#fbe8da",
+    "plus": "#0f9488",
+    "minus": "#a24ad8",
     "good": "#18774a",
     "warning": "#8a6100",
     "bad": "#bf2a36",
@@ -40,6 +43,8 @@ DARK: dict[str, str] = {
     "backward": "#ffa664",
     "forward-soft": "#17304f",
     "backward-soft": "#47291a",
+    "plus": "#0f9488",
+    "minus": "#a24ad8",
     "good": "#5fcf94",
     "warning": "#e5b94a",
     "bad": "#ff858b",

@@ -1,0 +1,134 @@
+"""How a partial derivative is written: each consumer's slope times what comes back from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import Part, Sweep, sweep
+from ..config import set_state
+from ..graph.node import CONSTANT, Node
+from ..ops import constant_array
+from ._drawing import Array
+from ._expression import BINDING, TIGHT, _bracketed
+from ._names import Labels
+from ._numbers import factor, partial, show
+
+# What an op's rule does to the gradient it is given, for ops without a slope of their own.
+MOVED = {
+    "sum": "repeated over the summed axes",
+    "amax": "where it was the largest",
+    "reshape": "reshaped back",
+    "permute": "permuted back",
+    "expand": "summed over the stretched axes",
+    "slice": "at the place of the part, 0 elsewhere",
+    "pad": "inside the border",
+    "flip": "reversed back",
+    "concat": "the part that was this one",
+    "take": "added at the rows taken",
+    "gather": "put back at the places read",
+    "take_add": "read at the same rows",
+    "scatter_add": "read at the same places",
+    "scan": "carried back through the steps",
+}
+
+
+@dataclass(frozen=True)
+class Back:
+    """One term of a partial derivative: what came back from one use of a node.
+
+    Attributes:
+        consumer: Label of the node that used it.
+        symbols: The chain rule's product in symbols, `c · ∂J/∂u`.
+        numbers: The same in numbers where both are scalars, `2 · 3`; else "".
+    """
+
+    consumer: str
+    symbols: str
+    numbers: str
+
+
+def swept(output: Node) -> Sweep:
+    """Differentiate a scalar with respect to every node on the way, with their history kept."""
+    with set_state(recording=True, grad_enabled=True):
+        return sweep(output)
+
+
+def backs(node: Node, sweeped: Sweep, labels: Labels) -> list[Back]:
+    """Return the terms of a node's partial derivative, in the order in which they are added."""
+    return [_back(node, part, sweeped, labels) for part in sweeped.parts(node)]
+
+
+def _back(node: Node, part: Part, sweeped: Sweep, labels: Labels) -> Back:
+    consumer, slot = part.consumer, part.slot
+    above = partial(labels.of(sweeped.output), labels.of(consumer))
+    arriving = sweeped[consumer]
+    written = slope_text(consumer, slot, labels)
+    if consumer.op.name == "matmul":
+        return Back(labels.of(consumer), _product_text(consumer, slot, above, labels), "")
+    if not consumer.op.elementwise or written is None:
+        moved = MOVED.get(consumer.op.name, f"through {consumer.op.name}")
+        return Back(labels.of(consumer), f"{above}, {moved}", "")
+    # With scalars the product by 1 shows the rule; with arrays it is only noise.
+    product = above if written == "1" and consumer.ndim else f"{written} · {above}"
+    symbols = product + _summed(node, consumer)
+    numbers = ""
+    if consumer.size == 1 and node.size == 1 and arriving is not None:
+        slope = local_slope(consumer, slot)
+        came = arriving.value().item()
+        numbers = f"{factor(slope.item())} · {factor(came)}"
+    return Back(labels.of(consumer), symbols, numbers)
+
+
+def _summed(node: Node, consumer: Node) -> str:
+    if node.shape == consumer.shape or node.size == consumer.size:
+        return ""
+    return ", summed where it was stretched"
+
+
+def slope_text(consumer: Node, slot: int, labels: Labels) -> str | None:
+    """Write the local derivative of an elementwise op with respect to one input."""
+    slopes = consumer.op.slopes
+    if slot >= len(slopes) or not slopes[slot]:
+        return None
+    arguments = [_operand(source, labels) for source in consumer.inputs]
+    own = BINDING["mul"]
+    parts = [
+        _bracketed("mul", slopes[slot], i, text, TIGHT, own) if f"{{{i}}}" in slopes[slot] else text
+        for i, text in enumerate(arguments)
+    ]
+    written = slopes[slot].format(*parts)
+    simple = all(sign not in written for sign in (" - ", " + ", " / ")) or written[0] in "[("
+    if simple and written.startswith("-"):
+        return f"({written})"
+    return written if simple else f"({written})"
+
+
+def _operand(node: Node, labels: Labels) -> str:
+    if node.op is CONSTANT and node.size == 1:
+        return show(node.value().item())
+    return labels.of(node)
+
+
+def local_slope(consumer: Node, slot: int) -> Array:
+    """Compute an elementwise op's local derivative: its own rule, given ones."""
+    seed = constant_array(np.ones(consumer.shape, consumer.dtype.np), consumer.dtype)
+    rule: Any = consumer.op.vjps[slot]
+    with set_state(grad_enabled=False, recording=False, quiet=True), np.errstate(all="ignore"):
+        result: Array = rule(seed, consumer, *consumer.inputs, **consumer.attrs).value()
+    return result
+
+
+def _product_text(consumer: Node, slot: int, above: str, labels: Labels) -> str:
+    """Write the derivative of a matrix product; see `ops.product` for the flags."""
+    a, b = (labels.of(source) for source in consumer.inputs)
+    ta, tb = consumer.attrs["ta"], consumer.attrs["tb"]
+    if slot == 0:
+        return f"{_flag(b, tb)} @ ({above})ᵀ" if ta else f"{above} @ {_flag(b, not tb)}"
+    return f"({above})ᵀ @ {_flag(a, ta)}" if tb else f"{_flag(a, not ta)} @ {above}"
+
+
+def _flag(label: str, transposed: bool) -> str:
+    return f"{label}ᵀ" if transposed else label
