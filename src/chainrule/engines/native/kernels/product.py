@@ -1,0 +1,96 @@
+"""Matrix products in register tiles, with any elementwise body behind them.
+
+Notation: C[m, n] = sum over k of A[m, k] B[k, n]. A tile is R rows by V vectors of C, held in
+registers while k runs. Three forms:
+
+broadcast  B has neighbours along n: a vector of B times one element of A, spread.
+dot        A and B have neighbours along k: vectors of both, folded across lanes at the end.
+packed     anything else, and large B: B is copied into panels first (see ``packed.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..emit.ir import Module
+from ..emit.types import Value
+from . import packed, tiles
+from .broadcast import write_broadcast
+from .common import Body, Kernel, Operand, numbered, parameters
+from .dot import write_dot
+from .tiles import Problem
+
+# Below this many rows a copy of B is not worth its time.
+_ROWS_TO_PACK = 48
+
+
+def product(
+    module: Module,
+    *,
+    n: int,
+    a: Operand,
+    b: Operand,
+    outputs: Sequence[Operand],
+    rows: int,
+    depth: int,
+    bias: Operand | None = None,
+    operands: Sequence[Operand] = (),
+    body: Body | None = None,
+) -> Kernel:
+    """Add a kernel for a matrix product whose result goes through a body.
+
+    Args:
+        module: where to add it.
+        n: columns of C.
+        a: strides along (m, k); float32 or float64.
+        b: strides along (k, n), of the same type.
+        outputs: strides along (m, n); an output may be the buffer of an operand of equal strides.
+        rows: the m to expect, for choosing tiles; any m is right.
+        depth: the k to expect; any k of at least 1 is right.
+        bias: what the sums start from, strides along (m, n) with 0 where it repeats.
+        operands: what the body takes besides the product, strides along (m, n).
+        body: ``body(e, c, *operands)`` returns one value for each output; None stores c.
+
+    Returns:
+        The kernel: pointers a, b, bias if given, operands, outputs, scratch if any. Split along
+        rows it takes the extent k, along columns m and k.
+    """
+    problem = Problem(n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth)
+    form = choose_form(module, problem)
+    names = ["a", "b", *(["bias"] if bias else [])]
+    names += [*numbered("in", len(operands)), *numbered("out", len(outputs))]
+    if form == "packed":
+        return packed.add(module, problem, names)
+    if form == "dot":
+        tile = tiles.choose_dot(module.target, problem)
+        name = module.shared(
+            "dot", parameters(names, ("k",)), lambda f: write_dot(f, problem, tile)
+        )
+        return Kernel(name, tuple(names), ("k",), "rows", tile.rows, form="dot")
+    tile = tiles.choose_broadcast(module.target, problem)
+    by_columns = tiles.split_columns(problem, tile)
+    extents = ("m", "k") if by_columns else ("k",)
+    name = module.shared(
+        "product",
+        parameters(names, extents),
+        lambda f: write_broadcast(f, problem, tile, by_columns),
+    )
+    if by_columns:
+        return Kernel(name, tuple(names), extents, "columns", tile.columns, form="broadcast")
+    return Kernel(name, tuple(names), extents, "rows", tile.rows, form="broadcast")
+
+
+def choose_form(module: Module, problem: Problem) -> str:
+    """``broadcast``, ``dot`` or ``packed``, by layout and size."""
+    size = problem.depth * problem.n * problem.dtype.itemsize
+    large = size > module.target.second_cache // 2 and problem.rows >= _ROWS_TO_PACK
+    along_k = problem.a.strides[1] == 1 and problem.b.strides[0] == 1
+    if along_k and (problem.n == 1 or problem.b.strides[1] != 1):
+        return "packed" if large else "dot"
+    if problem.b.strides[1] == 1 or problem.n == 1:
+        return "packed" if large else "broadcast"
+    return "packed"
+
+
+def _keep(_: object, c: Value) -> Value:
+    return c
