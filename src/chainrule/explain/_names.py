@@ -32,10 +32,12 @@ class Labels:
         for node in self._nodes:
             if node.name:
                 self._take(node, node.name)
-        if output not in self._labels:
-            self._take(output, "J" if not isinstance(output.aval, tuple) and output.size == 1
-                       else "y")
+        one = not isinstance(output.aval, tuple) and output.size == 1
+        if one and output not in self._labels:
+            self._take(output, "J")
         self._label_layers()
+        if output not in self._labels:
+            self._take(output, "y")
         self._label_leaves()
         self._label_rest()
 
