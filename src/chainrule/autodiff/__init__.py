@@ -1,0 +1,7 @@
+"""Derivatives: the sweep that adds the backward pass to the graph."""
+
+from __future__ import annotations
+
+from ._sweep import Part as Part
+from ._sweep import Sweep as Sweep
+from ._sweep import sweep as sweep

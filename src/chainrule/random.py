@@ -1,0 +1,147 @@
+"""Counter-based random numbers: a function of seed, stream name and counter.
+
+Philox 4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Every
+engine gives the same bits, whatever order or number of threads they are made in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from .errors import OptionError
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+# Blocks made at once: the working set stays in the second-level cache.
+_CHUNK = 8192
+
+Array = np.ndarray[Any, Any]
+
+
+def philox_blocks(key: Array, first: int, count: int) -> Array:
+    """``count`` blocks of four 32-bit words, from block number ``first``.
+
+    Args:
+        key: uint32[2].
+        first: number of the first block, 0 or more; blocks are numbered by a 64-bit counter.
+        count: how many blocks.
+
+    Returns:
+        uint32[count, 4].
+
+    Example:
+        >>> philox_blocks(np.zeros(2, np.uint32), 0, 1)[0, 0] == 0x6627E8D5
+        True
+    """
+    out = np.empty((count, 4), np.uint32)
+    for start in range(0, count, _CHUNK):
+        stop = min(start + _CHUNK, count)
+        _rounds(key, first + start, out[start:stop])
+    return out
+
+
+def _rounds(key: Array, first: int, out: Array) -> None:
+    counter = np.arange(out.shape[0], dtype=np.uint64) + np.uint64(first)
+    c0, c1 = counter & _LOW, counter >> _HALF
+    c2, c3 = np.zeros_like(c0), np.zeros_like(c0)
+    k0, k1 = int(key[0]), int(key[1])
+    for _ in range(10):
+        np.multiply(c0, _M0, out=c0)
+        np.multiply(c2, _M1, out=c2)
+        high0, high1 = c0 >> _HALF, c2 >> _HALF
+        c0 &= _LOW
+        c2 &= _LOW
+        high1 ^= c1
+        high1 ^= np.uint64(k0)
+        high0 ^= c3
+        high0 ^= np.uint64(k1)
+        c0, c1, c2, c3 = high1, c2, high0, c0
+        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
+    out[:, 0], out[:, 1], out[:, 2], out[:, 3] = c0, c1, c2, c3
+
+
+def stream_key(seed: int, stream: str) -> Array:
+    """The key of a named stream under a seed: uint32[2].
+
+    Args:
+        seed: a whole number of at most 64 bits, 0 or more.
+        stream: any text; streams of different names are independent.
+
+    Raises:
+        OptionError: when the seed is negative or too large.
+
+    Example:
+        >>> stream_key(0, "shuffle").dtype, bool((stream_key(0, "a") == stream_key(0, "b")).all())
+        (dtype('uint32'), False)
+    """
+    if not 0 <= seed < 2**64:
+        raise OptionError(
+            f"a seed must be a whole number from 0 to 2**64 - 1.\n  given: {seed}\n  fix: seed=0"
+        )
+    digest = hashlib.blake2b(stream.encode(), digest_size=8).digest()
+    first = int.from_bytes(digest, "little") & 0x7FFFFFFFFFFFFFFF
+    words = np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32)
+    return philox_blocks(words, first, 1)[0, :2].copy()
+
+
+def bits(key: Array, counter: int, size: int) -> Array:
+    """``size`` words of 32 bits: word i is word i % 4 of block counter + i // 4.
+
+    Example:
+        >>> bits(stream_key(0, "x"), 0, 6).shape
+        (6,)
+    """
+    blocks = philox_blocks(key, counter, -(-size // 4))
+    return blocks.reshape(-1)[:size]
+
+
+def blocks_of(size: int) -> int:
+    """How many blocks a draw of ``size`` words takes from a counter."""
+    return -(-size // 4)
+
+
+def uniforms(key: Array, counter: int, size: int) -> Array:
+    """float32[size], uniform in [0, 1): 24 random bits each, so every engine has the same.
+
+    Example:
+        >>> u = uniforms(stream_key(0, "x"), 0, 1000)
+        >>> bool((u >= 0).all() and (u < 1).all())
+        True
+    """
+    return (bits(key, counter, size) >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def normals(key: Array, counter: int, size: int) -> Array:
+    """float32[size], standard normal, by Box and Muller's transform of pairs of uniforms.
+
+    Draw i uses words i and i + size, so it takes ``blocks_of(2 * size)`` blocks.
+    """
+    u = uniforms(key, counter, 2 * size).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log1p(-u[:size]))
+    return (radius * np.cos(2.0 * np.pi * u[size:])).astype(np.float32)
+
+
+def permutations(key: Array, counter: int, length: int, count: int = 1) -> Array:
+    """``count`` shuffles of ``range(length)``: int32[count, length].
+
+    Shuffle number c is the order of (32-bit key, index), its keys being drawn from block
+    ``counter + c * blocks_of(length)``: any of them can be made alone.
+
+    Example:
+        >>> order = permutations(stream_key(0, "shuffle"), 0, 5)[0]
+        >>> sorted(order.tolist())
+        [0, 1, 2, 3, 4]
+    """
+    if length >= 2**31:
+        raise OptionError(f"at most 2**31 - 1 examples can be shuffled; given: {length}")
+    each = blocks_of(length)
+    words = philox_blocks(key, counter, each * count).reshape(count, each * 4)[:, :length]
+    tagged = words.astype(np.uint64) << _HALF
+    tagged |= np.arange(length, dtype=np.uint64)
+    tagged.sort(axis=1)
+    return (tagged & _LOW).astype(np.int32)

@@ -1,0 +1,178 @@
+"""Indexing: what a key means, in ops.
+
+A key of ints, slices, None and an ellipsis is a slice and a reshape. One integer tensor is a take.
+Every other key is resolved on the host into flat positions, of which one take gathers them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..config import STATE
+from ..dtypes import bool_, int64
+from ..errors import DTypeError, IndexRangeError, ShapeError, TraceError
+from ..ops import TAKE, WHERE, Expr, apply, cast_node
+from ..ops._apply import constant_array
+from ._handle import TensorHandle
+
+BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
+
+
+def get_item(node: Expr, key: Any) -> tuple[Expr, bool]:
+    """The node of ``x[key]``, and whether it is a view of x."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if all(isinstance(one, BASIC) and not isinstance(one, bool) for one in keys):
+        return _basic(node, keys), True
+    axis = _single_index(node, keys)
+    if axis is not None:
+        index = keys[axis].node
+        size = node.shape[axis]
+        if index.has_value:
+            index = constant_array(_positive(index.value(), size), int64)
+        result: Expr = apply(TAKE, node, index, axis=axis)
+        return result, False
+    positions = constant_array(_positions(node, keys), int64)
+    flat = node.reshape((node.size,))
+    result = apply(TAKE, flat, positions, axis=0)
+    return result, False
+
+
+def set_item(node: Expr, key: Any, value: Expr) -> Expr:
+    """The node of x after ``x[key] = value``."""
+    keys = key if isinstance(key, tuple) else (key,)
+    value = _fitting(node, value)
+    if len(keys) == 1 and isinstance(keys[0], TensorHandle) and keys[0]._node.dtype is bool_:
+        mask = keys[0].node
+        if mask.shape == node.shape and value.size == 1:
+            masked: Expr = apply(WHERE, mask, value.reshape(()), node)
+            return masked
+    positions = _positions(node, tuple(map(_host_key, keys)))
+    if positions.size == 0:
+        return node
+    spread = value if value.shape == positions.shape else _spread(value, positions.shape)
+    inside = np.zeros(node.size, bool)
+    inside[positions.reshape(-1)] = True
+    # Where a position stands twice the last value wins, as in NumPy: each place of x asks for the
+    # last of the values that were sent to it.
+    source = np.zeros(node.size, np.int64)
+    source[positions.reshape(-1)] = np.arange(positions.size)
+    flat = spread.reshape((positions.size,))
+    sent: Expr = apply(TAKE, flat, constant_array(source, int64), axis=0)
+    mask = constant_array(inside.reshape(node.shape), bool_)
+    result: Expr = apply(WHERE, mask, sent.reshape(node.shape), node)
+    return result
+
+
+def _fitting(node: Expr, value: Expr) -> Expr:
+    if value.dtype.category > node.dtype.category:
+        raise DTypeError(
+            f"item assignment: values of {value.dtype} do not fit a tensor of {node.dtype}.\n"
+            "  fix: convert the tensor or the values first"
+        )
+    result: Any = cast_node(value, node.dtype)
+    return result  # type: ignore[no-any-return]
+
+
+def _spread(value: Expr, shape: tuple[int, ...]) -> Expr:
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = value.reshape(value.shape[1:])
+    try:
+        return value.expand(shape)
+    except ShapeError:
+        raise ShapeError(
+            f"item assignment: values of shape {value.shape} do not fit the places, of shape"
+            f" {shape}"
+        ) from None
+
+
+def _host_key(key: Any) -> Any:
+    """A key with its tensors as arrays."""
+    if isinstance(key, TensorHandle):
+        if STATE.trace is not None and not key.node.has_value:
+            raise TraceError(
+                "a compiled function cannot index by a traced tensor in this way: the shape would"
+                " depend on its values.\n  fix: use cr.where(mask, a, b), x.gather or"
+                " x.index_select"
+            )
+        return key.node.value()
+    return np.asarray(key) if isinstance(key, list) else key
+
+
+def _positions(node: Expr, keys: tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    every = np.arange(node.size, dtype=np.int64).reshape(node.shape)
+    try:
+        return np.ascontiguousarray(every[tuple(map(_host_key, keys))])
+    except IndexError as error:
+        raise IndexRangeError(
+            f"the index does not fit a tensor of shape {node.shape}: {error}"
+        ) from None
+
+
+def _positive(index: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+    if index.size and (index.min() < -size or index.max() >= size):
+        bad = index[(index < -size) | (index >= size)].reshape(-1)[0]
+        raise IndexRangeError(f"index {bad} is outside of an axis of length {size}")
+    wide = index.astype(np.int64)
+    return np.where(wide < 0, wide + size, wide)
+
+
+def _single_index(node: Expr, keys: tuple[Any, ...]) -> int | None:
+    """The axis of the only key that is not a full slice, where that key is an integer tensor."""
+    special = [
+        k for k, one in enumerate(keys) if not (isinstance(one, slice) and one == slice(None))
+    ]
+    if len(special) != 1 or len(keys) > node.ndim or not isinstance(keys[special[0]], TensorHandle):
+        return None
+    return special[0] if keys[special[0]]._node.dtype.is_int else None
+
+
+def _basic(node: Expr, keys: tuple[Any, ...]) -> Expr:
+    given = sum(1 for one in keys if one is not None and one is not Ellipsis)
+    if given > node.ndim:
+        raise IndexRangeError(
+            f"{given} indices for a tensor of {node.ndim} dimensions, shape {node.shape}"
+        )
+    fill = (slice(None),) * (node.ndim - given)
+    if Ellipsis in keys:
+        at = keys.index(Ellipsis)
+        keys = keys[:at] + fill + keys[at + 1 :]
+    else:
+        keys = keys + fill
+    starts, stops, steps, flips, shape = [], [], [], [], []
+    axis = 0
+    for one in keys:
+        if one is None:
+            shape.append(1)
+            continue
+        length = node.shape[axis]
+        if isinstance(one, slice):
+            span = range(*one.indices(length))
+            if span.step < 0:
+                flips.append(axis)
+                span = range(length - 1 - span.start, length - 1 - span.stop, -span.step)
+            start, stop, step = span.start, max(span.stop, span.start), span.step
+            shape.append(len(range(start, stop, step)))
+        else:
+            place = int(one)
+            if not -length <= place < length:
+                raise IndexRangeError(
+                    f"index {place} is outside of axis {axis} of length {length}, in a tensor of"
+                    f" shape {node.shape}"
+                )
+            start = place % length
+            stop, step = start + 1, 1
+        starts.append(start)
+        stops.append(stop)
+        steps.append(step)
+        axis += 1
+    if flips:
+        node = node.flip(tuple(flips))
+    whole = all(
+        a == 0 and b == n and c == 1
+        for a, b, c, n in zip(starts, stops, steps, node.shape, strict=True)
+    )
+    if not whole:
+        node = node.slice(tuple(starts), tuple(stops), tuple(steps))
+    return node.reshape(tuple(shape))

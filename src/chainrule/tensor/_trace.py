@@ -1,0 +1,123 @@
+"""Running a function of tensors without values, to get its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..config import STATE
+from ..errors import TraceError
+from ..graph.graph import Graph
+from ..graph.node import Node
+from ..graph.trace import Trace, Traced
+from ..ops import Expr
+from ._tensor import Tensor
+
+
+def trace(function: Callable[..., Any], *arguments: Tensor, keep_grads: bool = False) -> Traced:
+    """Run a function on placeholders and return the graph that it leaves behind.
+
+    Tensors that the function reads from outside (parameters, state) become inputs of the graph;
+    tensors from outside that it rebinds (an optimizer's step) become outputs, and hold the values
+    they had before when the trace is done.
+
+    Args:
+        function: Python code on tensors; it is called once.
+        *arguments: tensors whose shapes and dtypes its placeholders take.
+        keep_grads: whether gradients that ``backward`` leaves in ``.grad`` are outputs.
+
+    Returns:
+        The graph and what its inputs and outputs stand for.
+
+    Raises:
+        TraceError: when the function asks for a value, or keeps gradients between calls.
+
+    Example:
+        >>> import chainrule as cr
+        >>> w = cr.ones(3)
+        >>> traced = trace(lambda x: (x * w).sum(), cr.zeros(3))
+        >>> len(traced.graph.inputs), traced.captured[0] is w
+        (2, True)
+    """
+    if STATE.trace is not None:
+        raise TraceError("a trace is running already: a compiled function called in another one")
+    recording = Trace(Expr)
+    placeholders = [Tensor(_argument(recording, one)) for one in arguments]
+    STATE.trace = recording
+    try:
+        returned = function(*placeholders)
+        outputs: list[Node] = []
+        structure = _flatten(returned, outputs)
+        results = len(outputs)
+        rebound = [handle for handle, _ in recording.rebound.values()]
+        outputs += [handle._node for handle in rebound]
+        grads = _kept_grads(recording, keep_grads)
+        outputs += [handle._grad.node for handle in grads]
+    finally:
+        STATE.trace = None
+        recording.restore()
+    inputs = [tensor._node for tensor in placeholders]
+    inputs += [node for _, node in recording.captured]
+    inputs += [node for _, node in recording.runtimes]
+    return Traced(
+        graph=Graph(tuple(inputs), tuple(outputs)),
+        arguments=len(placeholders),
+        captured=tuple(handle for handle, _ in recording.captured),
+        getters=tuple(getter for getter, _ in recording.runtimes),
+        results=results,
+        rebound=tuple(rebound),
+        grads=tuple(grads),
+        structure=structure,
+    )
+
+
+def _argument(recording: Trace, tensor: Tensor) -> Node:
+    return recording.placeholder(tensor._node.aval, name=tensor._node.name)
+
+
+def _kept_grads(recording: Trace, keep_grads: bool) -> list[Any]:
+    """The handles whose gradients are outputs; refuses gradients that add up over calls."""
+    kept = []
+    read = {id(handle) for handle, _ in recording.captured}
+    for handle, before in recording.grads.values():
+        after = handle._grad
+        if before is not None and id(before) in read and after is not None:
+            raise TraceError(
+                "a compiled step adds its gradients to those of the step before, which are not"
+                f" kept.\n  tensor: {handle._node.describe()}\n"
+                "  fix: call optimizer.zero_grad() in the step"
+            )
+        if keep_grads and after is not None and after._node.trace is recording:
+            kept.append(handle)
+    return kept
+
+
+def _flatten(value: Any, outputs: list[Node]) -> Any:
+    """The structure of what was returned, tensors replaced by their position in ``outputs``."""
+    if isinstance(value, Tensor):
+        outputs.append(value.node)
+        return Position(len(outputs) - 1)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_flatten(one, outputs) for one in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_flatten(one, outputs) for one in value)
+    if isinstance(value, dict):
+        return {key: _flatten(one, outputs) for key, one in value.items()}
+    return value
+
+
+class Position(int):
+    """The place of a result among a graph's outputs."""
+
+
+def rebuild(structure: Any, tensors: list[Tensor]) -> Any:
+    """What the function returned, with tensors in their places again."""
+    if isinstance(structure, Position):
+        return tensors[structure]
+    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
+        return type(structure)(*(rebuild(one, tensors) for one in structure))
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(rebuild(one, tensors) for one in structure)
+    if isinstance(structure, dict):
+        return {key: rebuild(one, tensors) for key, one in structure.items()}
+    return structure

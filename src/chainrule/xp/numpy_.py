@@ -1,0 +1,147 @@
+"""The array namespace over NumPy."""
+
+from __future__ import annotations
+
+from builtins import slice as _slice
+from typing import Any
+
+import numpy as np
+
+from .. import random as _random
+from ..errors import IndexRangeError
+from ._erf import erf as erf
+
+Array = np.ndarray[Any, Any]
+
+add, subtract, multiply, divide, power = np.add, np.subtract, np.multiply, np.divide, np.power
+negative, abs, sign, floor, sqrt = np.negative, np.abs, np.sign, np.floor, np.sqrt
+exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
+sin, cos, tanh = np.sin, np.cos, np.tanh
+maximum, minimum = np.maximum, np.minimum
+equal, not_equal, less, less_equal = np.equal, np.not_equal, np.less, np.less_equal
+greater, greater_equal = np.greater, np.greater_equal
+logical_and, logical_or, logical_not = np.logical_and, np.logical_or, np.logical_not
+right_shift, where = np.right_shift, np.where
+reshape, transpose, broadcast_to, flip = np.reshape, np.transpose, np.broadcast_to, np.flip
+swapaxes, stack, zeros = np.swapaxes, np.stack, np.zeros
+matmul = np.matmul
+
+
+def integer_divide(a: Array, b: Array) -> Array:
+    """Whole-number division towards minus infinity; by zero it gives 0."""
+    return np.where(b == 0, 0, np.floor_divide(a, np.where(b == 0, 1, b))).astype(a.dtype)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), exact at the ends."""
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0); NaN stays NaN."""
+    return np.maximum(x, 0)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)) without overflow."""
+    return np.logaddexp(x, x.dtype.type(0))
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """The elements as another type; float to int cuts towards zero."""
+    return x.astype(dtype)
+
+
+def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """The sum over axes, in the elements' own type."""
+    return np.add.reduce(x, axes, x.dtype, None, keepdims)
+
+
+def amax(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """The largest element over axes; NaN wins."""
+    return np.maximum.reduce(x, axes, None, None, keepdims)
+
+
+def argmax(x: Array, axis: int, keepdims: bool) -> Array:
+    """The first place of the largest element along an axis: int64."""
+    return np.argmax(x, axis, keepdims=keepdims)
+
+
+def concatenate(arrays: tuple[Array, ...], axis: int) -> Array:
+    """The arrays one after the other along an axis."""
+    return np.concatenate(arrays, axis)
+
+
+def slice(x: Array, starts: Any, stops: Any, steps: Any) -> Array:
+    """The elements start, start + step ... below stop, on each axis."""
+    return x[tuple(map(_slice, starts, stops, steps))]
+
+
+def pad(x: Array, low: Any, high: Any, interior: Any) -> Array:
+    """Zeros before, after and between the elements of each axis."""
+    spread = [(n - 1) * (gap + 1) + 1 if n else 0 for n, gap in zip(x.shape, interior, strict=True)]
+    shape = [a + n + b for a, n, b in zip(low, spread, high, strict=True)]
+    out = np.zeros(shape, x.dtype)
+    at = tuple(_slice(a, a + n, gap + 1) for a, n, gap in zip(low, spread, interior, strict=True))
+    out[at] = x
+    return out
+
+
+def iota(shape: tuple[int, ...], axis: int, dtype: Any) -> Array:
+    """The index along one axis, at every place."""
+    line = np.arange(shape[axis], dtype=dtype)
+    return np.broadcast_to(line.reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)
+
+
+def check_index(index: Array, size: int, op: str) -> None:
+    """Refuse indices outside ``[0, size)``: NumPy would count negative ones from the end."""
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = index[(index < 0) | (index >= size)].ravel()[0]
+        raise IndexRangeError(
+            f"{op}: index {bad} is outside of an axis of length {size}.\n"
+            f"  given: indices from {index.min()} to {index.max()}\n"
+            f"  expected: 0 to {size - 1}"
+        )
+
+
+def take(x: Array, index: Array, axis: int) -> Array:
+    """Slices of x along an axis, in the places of the index array."""
+    check_index(index, x.shape[axis], "take")
+    return np.take(x, index, axis)
+
+
+def take_add(g: Array, index: Array, axis: int, size: int) -> Array:
+    """The transpose of take: each slice of g added where it was taken from."""
+    check_index(index, size, "take_add")
+    before, after = g.shape[:axis], g.shape[axis + index.ndim :]
+    out = np.zeros((*before, size, *after), g.dtype)
+    np.add.at(out, (_slice(None),) * axis + (index,), g)
+    return out
+
+
+def gather(x: Array, index: Array, axis: int) -> Array:
+    """The element of x at the index along one axis, all other indices being equal."""
+    check_index(index, x.shape[axis], "gather")
+    return np.take_along_axis(x, index, axis)
+
+
+def scatter_add(g: Array, index: Array, axis: int, size: int) -> Array:
+    """The transpose of gather: each element of g added where it was gathered from."""
+    check_index(index, size, "scatter_add")
+    shape = (*g.shape[:axis], size, *g.shape[axis + 1 :])
+    out = np.zeros(shape, g.dtype)
+    if index.shape[axis] == 1:
+        np.put_along_axis(out, index, g, axis)
+        return out
+    grid = list(np.indices(index.shape, sparse=True))
+    grid[axis] = index
+    np.add.at(out, tuple(grid), g)
+    return out
+
+
+def random_bits(key: Array, counter: Array, shape: tuple[int, ...]) -> Array:
+    """Philox words (see :mod:`chainrule.random`): uint32 of the shape."""
+    size = 1
+    for length in shape:
+        size *= length
+    return _random.bits(key, int(counter), size).reshape(shape)
