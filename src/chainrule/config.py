@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from . import dtypes
+from .errors import DTypeError
 
 
 class _State(threading.local):
@@ -83,7 +84,7 @@ def set_default_dtype(dtype: Any) -> None:
     """
     found = dtypes.as_dtype(dtype)
     if not found.is_float:
-        raise dtypes.DTypeError(
+        raise DTypeError(
             f"the default dtype must be a floating-point one.\n  given: {found.name}\n"
             "  expected: float32 or float64"
         )

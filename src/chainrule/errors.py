@@ -1,7 +1,7 @@
 """Errors for the user: what was given, what was expected, where, and what to do.
 
-Every error that chainrule raises on purpose is a :class:`ChainruleError`; most are also the built-in
-error that a NumPy or PyTorch user would catch for the same mistake.
+Every error that chainrule raises on purpose is a :class:`ChainruleError`; most are also the
+built-in error that a NumPy or PyTorch user would catch for the same mistake.
 """
 
 from __future__ import annotations

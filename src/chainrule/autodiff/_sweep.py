@@ -154,7 +154,7 @@ def _region(output: Node, wanted: Iterable[Node] | None) -> tuple[list[Node], se
     for node in topological([output]):
         if node in targets or any(source in inside for source in node.inputs):
             inside.add(node)
-    return [node for node in topological([output], inside.__contains__)], inside
+    return topological([output], inside.__contains__), inside
 
 
 def _push(node: Node, gradient: Node, inside: set[Node], result: Sweep) -> None:

@@ -1,4 +1,4 @@
-"""The tensor: the handle that users hold on a node, and the functions that make and combine them."""
+"""The tensor: the handle that users hold on a node, and the functions that make and join them."""
 
 from __future__ import annotations
 

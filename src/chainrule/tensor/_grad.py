@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Self
 
 from ..autodiff import sweep
 from ..config import STATE, set_state
@@ -16,7 +16,7 @@ from ._tensor import Tensor
 class _Mode:
     """A setting of this thread, as a ``with`` block, a decorator, or both."""
 
-    setting: dict[str, Any]
+    setting: ClassVar[Mapping[str, Any]]
 
     def __init__(self) -> None:
         self._stack: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class no_grad(_Mode):
         False
     """
 
-    setting = {"grad_enabled": False}
+    setting: ClassVar[Mapping[str, Any]] = {"grad_enabled": False}
 
 
 class inference_mode(no_grad):
@@ -63,7 +63,7 @@ class inference_mode(no_grad):
 class enable_grad(_Mode):
     """Results remember, also inside ``no_grad``."""
 
-    setting = {"grad_enabled": True}
+    setting: ClassVar[Mapping[str, Any]] = {"grad_enabled": True}
 
 
 class record(_Mode):
@@ -78,7 +78,7 @@ class record(_Mode):
         ('mul', 2)
     """
 
-    setting = {"recording": True}
+    setting: ClassVar[Mapping[str, Any]] = {"recording": True}
 
 
 def is_grad_enabled() -> bool:
@@ -96,7 +96,7 @@ class set_grad_enabled(_Mode):
 
     def __init__(self, mode: bool) -> None:
         super().__init__()
-        self.setting = {"grad_enabled": bool(mode)}
+        self._enabled = bool(mode)
         self._before = STATE.grad_enabled
         STATE.grad_enabled = bool(mode)
 
@@ -105,6 +105,17 @@ class set_grad_enabled(_Mode):
 
     def __exit__(self, *exception: object) -> None:
         STATE.grad_enabled = self._before
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        STATE.grad_enabled = self._before
+        enabled = self._enabled
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(enabled):
+                return function(*args, **kwargs)
+
+        return inside
 
 
 def grad(

@@ -1,4 +1,4 @@
-"""The handle that a user holds on a node: what it points at, its gradient, and how it is rebound."""
+"""The handle that a user holds on a node: what it points at, its gradient, how it is rebound."""
 
 from __future__ import annotations
 

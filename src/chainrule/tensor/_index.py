@@ -60,8 +60,8 @@ def set_item(node: Expr, key: Any, value: Expr) -> Expr:
     source[positions.reshape(-1)] = np.arange(positions.size)
     flat = spread.reshape((positions.size,))
     sent: Expr = apply(TAKE, flat, constant_array(source, int64), axis=0)
-    mask = constant_array(inside.reshape(node.shape), bool_)
-    result: Expr = apply(WHERE, mask, sent.reshape(node.shape), node)
+    written = constant_array(inside.reshape(node.shape), bool_)
+    result: Expr = apply(WHERE, written, sent.reshape(node.shape), node)
     return result
 
 
@@ -71,8 +71,8 @@ def _fitting(node: Expr, value: Expr) -> Expr:
             f"item assignment: values of {value.dtype} do not fit a tensor of {node.dtype}.\n"
             "  fix: convert the tensor or the values first"
         )
-    result: Any = cast_node(value, node.dtype)
-    return result  # type: ignore[no-any-return]
+    result: Expr = cast_node(value, node.dtype)
+    return result
 
 
 def _spread(value: Expr, shape: tuple[int, ...]) -> Expr:

@@ -11,7 +11,20 @@ from ..config import STATE
 from ..errors import OptionError
 from ..graph.node import make_aval
 from ..graph.trace import outside
-from ..ops import CAST, COS, LOG1P, LT, MUL, RANDOM_BITS, SHIFT_RIGHT, SQRT, Expr, apply, constant
+from ..ops import (
+    CAST,
+    COS,
+    EQ,
+    LOG1P,
+    LT,
+    MUL,
+    RANDOM_BITS,
+    SHIFT_RIGHT,
+    SQRT,
+    Expr,
+    apply,
+    constant,
+)
 from ._handle import array_leaf
 from ._shape import sizes_of
 from ._tensor import Tensor
@@ -74,7 +87,7 @@ class Generator:
         """Booleans, each true with a probability (an exact integer threshold on 32 bits)."""
         bits = self.bits(shape)
         if probability >= 1.0:
-            return bits == bits
+            return Tensor(apply(EQ, bits.node, bits.node))
         threshold = constant(round(probability * 2**32), dtypes.uint32)
         return Tensor(apply(LT, bits.node, threshold))
 
@@ -83,7 +96,7 @@ class Generator:
         words = apply(SHIFT_RIGHT, self.bits(shape).node, count=8)
         wide = apply(CAST, words, dtype=dtypes.float32)
         unit = apply(MUL, wide, constant(2.0**-24, dtypes.float32))
-        return Tensor(unit).type(STATE.default_dtype if dtype is None else dtype)
+        return _typed(Tensor(unit), dtype)
 
     def normal(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         """Standard normal, by Box and Muller's transform."""
@@ -93,7 +106,7 @@ class Generator:
         radius = apply(SQRT, apply(LOG1P, -first) * -2.0)
         angle = apply(COS, second * (2.0 * np.pi))
         result = Tensor((radius * angle).reshape(shape))
-        return result.type(STATE.default_dtype if dtype is None else dtype)
+        return _typed(result, dtype)
 
     def permutation(self, n: int) -> Tensor:
         """A shuffle of 0 ... n - 1, made on the host: int64[n]."""
@@ -123,8 +136,15 @@ def manual_seed(seed: int) -> Generator:
     return DEFAULT.manual_seed(int(seed))
 
 
+def _typed(tensor: Tensor, dtype: Any) -> Tensor:
+    result: Tensor = tensor.type(STATE.default_dtype if dtype is None else dtype)
+    return result
+
+
 def _drawn(tensor: Tensor, requires_grad: bool) -> Tensor:
-    return tensor.requires_grad_(True) if requires_grad else tensor
+    if requires_grad:
+        tensor.requires_grad_(True)
+    return tensor
 
 
 def rand(
@@ -181,10 +201,9 @@ def randint(
     span = int(high) - int(low)
     if not 0 < span <= 2**24:
         raise OptionError(f"randint draws from ranges of 1 to 2**24 numbers; given {low} to {high}")
-    shape = sizes_of((size,) if not isinstance(size, int) else (size,))
+    shape = sizes_of((size,))
     whole = ((generator or DEFAULT).uniform(shape).double() * span).floor().type(dtypes.int64)
-    result = whole + int(low)
-    return result if dtype is None else result.type(dtype)
+    return _typed(whole + int(low), dtypes.int64 if dtype is None else dtype)
 
 
 def randperm(n: int, *, generator: Generator | None = None) -> Tensor:

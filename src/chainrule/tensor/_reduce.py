@@ -34,9 +34,9 @@ class Reduced(Shaped):
         """The sum over axes (all of them for None); whole numbers and booleans give int64."""
         node = self.node
         if dtype is not None:
-            node = cast_node(node, dtypes.as_dtype(dtype))  # type: ignore[assignment]
+            node = cast_node(node, dtypes.as_dtype(dtype))
         elif not node.dtype.is_float:
-            node = cast_node(node, dtypes.int64)  # type: ignore[assignment]
+            node = cast_node(node, dtypes.int64)
         axes = axes_of(dim, node.ndim)
         return self._new(apply(SUM, node, axes=axes, keepdims=keepdim) if axes else node)
 

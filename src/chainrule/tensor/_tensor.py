@@ -228,7 +228,8 @@ class Tensor(Reduced):
             raise GradientError(
                 "backward() found nothing to differentiate with respect to: nothing that this"
                 f" tensor was computed from requires grad.\n  tensor: {node.describe()}\n"
-                "  fix: make the inputs with requires_grad=True, and compute outside of cr.no_grad()"
+                "  fix: make the inputs with requires_grad=True, and compute outside of"
+                " cr.no_grad()"
             )
         seed = None
         if gradient is not None:

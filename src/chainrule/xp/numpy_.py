@@ -11,7 +11,10 @@ from .. import random as _random
 from ..errors import IndexRangeError
 from ._erf import erf as erf
 
-Array = np.ndarray[Any, Any]
+# Arrays are NumPy's; its stubs leave reductions with computed axes untyped.
+Array = Any
+_add: Any = np.add
+_maximum: Any = np.maximum
 
 add, subtract, multiply, divide, power = np.add, np.subtract, np.multiply, np.divide, np.power
 negative, abs, sign, floor, sqrt = np.negative, np.abs, np.sign, np.floor, np.sqrt
@@ -54,12 +57,12 @@ def cast(x: Array, dtype: Any) -> Array:
 
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The sum over axes, in the elements' own type."""
-    return np.add.reduce(x, axes, x.dtype, None, keepdims)
+    return _add.reduce(x, axes, x.dtype, None, keepdims)
 
 
 def amax(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     """The largest element over axes; NaN wins."""
-    return np.maximum.reduce(x, axes, None, None, keepdims)
+    return _maximum.reduce(x, axes, None, None, keepdims)
 
 
 def argmax(x: Array, axis: int, keepdims: bool) -> Array:
@@ -115,7 +118,7 @@ def take_add(g: Array, index: Array, axis: int, size: int) -> Array:
     check_index(index, size, "take_add")
     before, after = g.shape[:axis], g.shape[axis + index.ndim :]
     out = np.zeros((*before, size, *after), g.dtype)
-    np.add.at(out, (_slice(None),) * axis + (index,), g)
+    _add.at(out, (_slice(None),) * axis + (index,), g)
     return out
 
 
@@ -133,9 +136,9 @@ def scatter_add(g: Array, index: Array, axis: int, size: int) -> Array:
     if index.shape[axis] == 1:
         np.put_along_axis(out, index, g, axis)
         return out
-    grid = list(np.indices(index.shape, sparse=True))
+    grid: list[Any] = list(np.indices(index.shape, sparse=True))
     grid[axis] = index
-    np.add.at(out, tuple(grid), g)
+    _add.at(out, tuple(grid), g)
     return out
 
 
