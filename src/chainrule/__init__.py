@@ -28,6 +28,7 @@ from .dtypes import int64 as int64
 from .dtypes import uint8 as uint8
 from .dtypes import uint32 as uint32
 from .errors import ChainruleError as ChainruleError
+from .tensor._compile import compile as compile
 from .tensor._create import arange as arange
 from .tensor._create import as_tensor as as_tensor
 from .tensor._create import empty as empty
@@ -147,7 +148,22 @@ int = int32
 long = int64
 
 _ROOMS = frozenset(
-    ["autodiff", "cli", "data", "diagnose", "engines", "explain", "functional", "graph", "io", "nn", "ops", "optim", "report", "train"]
+    [
+        "autodiff",
+        "cli",
+        "data",
+        "diagnose",
+        "engines",
+        "explain",
+        "functional",
+        "graph",
+        "io",
+        "nn",
+        "ops",
+        "optim",
+        "report",
+        "train",
+    ]
 )
 _LAZY = {
     "Trainer": "train",

@@ -76,7 +76,8 @@ class Op:
         text: the same in plain characters.
         slopes: how each local derivative is written, in TeX; empty for structured ops.
         domain: the interval tests draw inputs from.
-        quiet: whether NumPy may warn on inputs that have a well-defined IEEE result.
+        variadic: whether it takes any number of inputs, with one rule for all.
+        silent: whether NumPy never warns while computing it.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Op:
     slopes: tuple[str, ...] = ()
     domain: tuple[float, float] = (-3.0, 3.0)
     variadic: bool = False
+    silent: bool = False
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
@@ -105,7 +107,9 @@ class Op:
 class ValueOwner(Protocol):
     """Somebody who keeps a node's value in a form of their own and unpacks it when asked."""
 
-    def read(self) -> np.ndarray[Any, Any]: ...
+    def read(self) -> np.ndarray[Any, Any]:
+        """The value, unpacked."""
+        ...
 
 
 def _no_array(xp: Any, *arrays: Any) -> Any:

@@ -69,8 +69,9 @@ class Trace:
         return found
 
     def note_rebind(self, handle: Any) -> None:
-        """Remember the node that a handle had before this trace."""
+        """Remember the node that a handle had before this trace; it becomes an input too."""
         if handle._node.trace is not self and id(handle) not in self.rebound:
+            self.read(handle)
             self.rebound[id(handle)] = (handle, handle._node)
 
     def note_grad(self, handle: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,7 @@ _PACKAGE = str(Path(__file__).resolve().parents[1])
 _OURS: dict[str, bool] = {}
 _CACHE_LIMIT = 4096
 _CONSTANTS: dict[tuple[Any, Any, DType], Node] = {}
-# Calls whose results nobody can warn about: moving elements, comparing, copying.
-_SILENT = frozenset(
-    ["neg", "abs", "sign", "detach", "cast", "reshape", "permute", "expand", "slice", "pad", "flip", "concat", "iota", "gather", "take", "eq", "ne", "lt", "le", "gt", "ge", "where", "logical_not", "random_bits", "relu", "floor", "shift_right", "argmax"]
-)
+_ARRAY = np.ndarray
 
 _node_class: type[Node] = Node
 
@@ -40,7 +37,7 @@ def set_node_class(node_class: type[Node]) -> None:
 
 def where_am_i() -> tuple[CodeType, int] | None:
     """The code and instruction of the nearest caller outside of chainrule."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename
@@ -49,7 +46,7 @@ def where_am_i() -> tuple[CodeType, int] | None:
             ours = _OURS[filename] = filename.startswith(_PACKAGE)
         if not ours:
             return code, frame.f_lasti
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 
@@ -73,34 +70,48 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:
         >>> apply(ADD, constant(1, dtypes.float32), constant(2, dtypes.float32)).value()
         array(3., dtype=float32)
     """
-    key: Any = [node.aval for node in inputs]
     if attrs:
-        key.extend(attrs.items())
-    key = tuple(key)
+        key: Any = (*[node.aval for node in inputs], *attrs.items())
+    elif len(inputs) == 2:
+        key = (inputs[0].aval, inputs[1].aval)
+    else:
+        key = tuple([node.aval for node in inputs])
     found = op.cache.get(key)
     if found is None:
         found = _infer(op, inputs, attrs, key)
-    aval, casts = found
+    aval, casts, differentiable = found
     if casts is not None:
         inputs = tuple(
-            node if dtype is None else cast_node(node, dtype)
-            for node, dtype in zip(inputs, casts, strict=True)
+            [
+                node if dtype is None else cast_node(node, dtype)
+                for node, dtype in zip(inputs, casts, strict=True)
+            ]
         )
     state = STATE
-    trace = state.trace
     requires_grad = False
-    if state.grad_enabled:
+    if differentiable and state.grad_enabled:
         for node in inputs:
             if node.requires_grad:
-                requires_grad = op.vjps != () and (type(aval) is tuple or aval.dtype.is_float)
+                requires_grad = True
                 break
+    trace = state.trace
+    value = None
     if trace is None:
-        value = compute(op, inputs, attrs, state)
+        arrays = [node._value if type(node._value) is _ARRAY else node.value() for node in inputs]
+        try:
+            if op.silent or state.quiet:
+                value = op.array(XP, *arrays, **attrs)
+            else:
+                with np.errstate(all="ignore"):
+                    value = op.array(XP, *arrays, **attrs)
+        except ChainruleError as error:
+            raise located(error, op, inputs) from None
+        kind = type(value)
+        if kind is not _ARRAY and kind is not tuple:
+            value = np.asarray(value)
         if not (requires_grad or state.recording):
             # Nobody needs its history: a leaf.
             return _node_class(INPUT, (), NO_ATTRS, aval, value)
-    else:
-        value = None
     source = state.source
     if source is None:
         scope, origin = state.scope, where_am_i()
@@ -111,24 +122,7 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:
     )
 
 
-def compute(op: Op, inputs: tuple[Node, ...], attrs: Any, state: Any) -> Any:
-    """The value of an op on the values of nodes, by NumPy."""
-    arrays = [node._value if type(node._value) is np.ndarray else node.value() for node in inputs]
-    try:
-        if state.quiet or op.name in _SILENT:
-            value = op.array(XP, *arrays, **attrs)
-        else:
-            with np.errstate(all="ignore"):
-                value = op.array(XP, *arrays, **attrs)
-    except ChainruleError as error:
-        raise located(error, op, inputs) from None
-    kind = type(value)
-    if kind is np.ndarray or kind is tuple:
-        return value
-    return np.asarray(value)
-
-
-def cast_node(node: Node, dtype: DType) -> Node:
+def cast_node(node: Node, dtype: DType) -> Any:
     """The node with another dtype: itself where it has it already."""
     if node.aval.dtype is dtype:
         return node
@@ -136,8 +130,7 @@ def cast_node(node: Node, dtype: DType) -> Node:
         return constant_array(node.value().astype(dtype.np), dtype)
     from .elementwise import CAST
 
-    result: Node = apply(CAST, node, dtype=dtype)
-    return result
+    return apply(CAST, node, dtype=dtype)
 
 
 def constant(value: bool | int | float, dtype: DType) -> Node:
@@ -173,7 +166,9 @@ def _infer(op: Op, inputs: tuple[Node, ...], attrs: Any, key: Any) -> Any:
             ]
             if not any(casts):
                 casts = None
-        entry = (op.infer(*avals, **attrs), casts)
+        aval = op.infer(*avals, **attrs)
+        differentiable = op.vjps != () and (type(aval) is tuple or aval.dtype.is_float)
+        entry = (aval, casts, differentiable)
     except ChainruleError as error:
         raise located(error, op, inputs) from None
     if len(op.cache) >= _CACHE_LIMIT:

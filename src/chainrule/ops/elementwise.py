@@ -1,6 +1,6 @@
 """Ops that compute each element by itself.
 
-Notation in the rules: ``g`` is the gradient of the output ``y``; ``x``, ``a``, ``b`` are the inputs.
+Notation in the rules: ``g`` is the gradient of the output ``y``; ``x``, ``a``, ``b`` are inputs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ._families import binary, compare, unary
 
 NEG = unary(
     "neg",
+    silent=True,
     array=lambda xp, x: xp.negative(x),
     scalar=lambda e, x: e.neg(x),
     vjp=lambda g, y, x: -g,
@@ -74,6 +75,7 @@ SQRT = unary(
 )
 ABS = unary(
     "abs",
+    silent=True,
     array=lambda xp, x: xp.abs(x),
     scalar=lambda e, x: e.abs(x),
     vjp=lambda g, y, x: g * x.sign(),
@@ -85,6 +87,7 @@ ABS = unary(
 )
 SIGN = unary(
     "sign",
+    silent=True,
     array=lambda xp, x: xp.sign(x),
     scalar=lambda e, x: e.sign(x),
     vjp=lambda g, y, x: g * 0,
@@ -143,6 +146,7 @@ SIGMOID = unary(
 )
 RELU = unary(
     "relu",
+    silent=True,
     array=lambda xp, x: xp.relu(x),
     scalar=lambda e, x: e.max(x, e.const(0, x)),
     vjp=lambda g, y, x: (y > 0).where(g, 0),
@@ -292,6 +296,7 @@ LOGICAL_OR = compare(
 )
 LOGICAL_NOT = unary(
     "logical_not",
+    silent=True,
     array=lambda xp, x: xp.logical_not(x),
     scalar=lambda e, x: e.lnot(x),
     vjp=None,
@@ -302,6 +307,7 @@ LOGICAL_NOT = unary(
 )
 WHERE = Op(
     name="where",
+    silent=True,
     infer=_infer.elementwise,
     array=lambda xp, c, a, b: xp.where(c, a, b),
     vjps=(
@@ -334,6 +340,7 @@ CAST = Op(
 )
 DETACH = unary(
     "detach",
+    silent=True,
     array=lambda xp, x: x,
     scalar=lambda e, x: x,
     vjp=None,
@@ -349,6 +356,7 @@ def _shift_infer(x: Aval, *, count: int) -> Aval:
 
 SHIFT_RIGHT = Op(
     name="shift_right",
+    silent=True,
     infer=_shift_infer,
     array=lambda xp, x, *, count: xp.right_shift(x, x.dtype.type(count)),
     vjps=(None,),

@@ -2,7 +2,8 @@
 
 ``matmul(a, b; ta, tb)`` multiplies the last two axes, each operand transposed first where its flag
 says. The flags are there so that the derivatives are products again, without transposed copies:
-with C = A B, ∂J/∂A = G Bᵀ and ∂J/∂B = Aᵀ G (Goodfellow, Bengio, Courville, Deep Learning, eq. 6.51).
+with C = A B, ∂J/∂A = G Bᵀ and ∂J/∂B = Aᵀ G (Goodfellow, Bengio, Courville, Deep Learning,
+eq. 6.51).
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ def _concat_rule(g: Any, y: Any, *parts: Any, slot: int, axis: int) -> Any:
 
 RESHAPE = Op(
     name="reshape",
+    silent=True,
     infer=_infer_reshape,
     array=lambda xp, x, *, shape: xp.reshape(x, shape),
     vjps=(lambda g, y, x, *, shape: g.reshape(x.shape),),
@@ -135,6 +136,7 @@ RESHAPE = Op(
 )
 PERMUTE = Op(
     name="permute",
+    silent=True,
     infer=_infer_permute,
     array=lambda xp, x, *, axes: xp.transpose(x, axes),
     vjps=(lambda g, y, x, *, axes: g.permute(_inverse(axes)),),
@@ -143,6 +145,7 @@ PERMUTE = Op(
 )
 EXPAND = Op(
     name="expand",
+    silent=True,
     infer=_infer_expand,
     array=lambda xp, x, *, shape: xp.broadcast_to(x, shape),
     vjps=(lambda g, y, x, *, shape: sum_to(g, x.shape),),
@@ -151,6 +154,7 @@ EXPAND = Op(
 )
 SLICE = Op(
     name="slice",
+    silent=True,
     infer=_infer_slice,
     array=lambda xp, x, *, starts, stops, steps: xp.slice(x, starts, stops, steps),
     vjps=(_slice_rule,),
@@ -159,6 +163,7 @@ SLICE = Op(
 )
 PAD = Op(
     name="pad",
+    silent=True,
     infer=_infer_pad,
     array=lambda xp, x, *, low, high, interior: xp.pad(x, low, high, interior),
     vjps=(_pad_rule,),
@@ -167,6 +172,7 @@ PAD = Op(
 )
 FLIP = Op(
     name="flip",
+    silent=True,
     infer=_infer_flip,
     array=lambda xp, x, *, axes: xp.flip(x, axes),
     vjps=(lambda g, y, x, *, axes: g.flip(axes),),
@@ -175,6 +181,7 @@ FLIP = Op(
 )
 CONCAT = Op(
     name="concat",
+    silent=True,
     infer=_infer_concat,
     array=lambda xp, *parts, axis: xp.concatenate(parts, axis),
     vjps=(_concat_rule,),
@@ -190,6 +197,7 @@ def _infer_iota(*, shape: Ints, axis: int, dtype: DType) -> Aval:
 
 IOTA = Op(
     name="iota",
+    silent=True,
     infer=_infer_iota,
     array=lambda xp, *, shape, axis, dtype: xp.iota(shape, axis, dtype.np),
     text="index",

@@ -1,0 +1,187 @@
+"""``cr.compile``: the same function of tensors, run by an engine as one compiled graph."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..config import STATE, VERSION
+from ..errors import EngineError, OptionError
+from ..graph.node import Node
+from ..graph.trace import Traced
+from ._handle import array_leaf, leaf
+from ._tensor import Tensor
+from ._trace import Position, rebuild, trace
+
+ENGINES = ("auto", "numpy", "native", "xla")
+_MOST_SHAPES = 64
+_MANY_SHAPES = 16
+
+
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    engine: str = "auto",
+    device: str | None = None,
+    keep_grads: bool = False,
+) -> Any:
+    """Compile a function of tensors: a forward pass, or a whole training step.
+
+    The function is run once for each new set of shapes, without values, to get its graph; after
+    that an engine runs the graph. Tensors that it reads from outside are read anew at each call;
+    those that it rebinds (an optimizer's step) are rebound. Floats among its arguments are run-time
+    numbers, all other arguments that are not tensors are constants.
+
+    Args:
+        function: Python code on tensors. Left out: a decorator is returned.
+        engine: "native" (LLVM, for CPUs), "xla" (JAX), "numpy" (interpreted, the reference) or
+            "auto": native, or numpy with a warning that names the op that native lacks.
+        device: "cuda", "gpu" or "tpu" runs on xla there; None or "cpu" on this processor.
+        keep_grads: whether ``.grad`` of parameters holds the step's gradients after each call.
+
+    Returns:
+        A function that is called as the one given.
+
+    Raises:
+        OptionError: for an engine or device that does not exist.
+        TraceError: at the first call, when the function asks for a value.
+
+    Example:
+        >>> import chainrule as cr
+        >>> w = cr.tensor([1.0, 2.0])
+        >>> double = compile(lambda x: (x * w * 2).sum(), engine="numpy")
+        >>> double(cr.tensor([3.0, 4.0]))
+        tensor(22.)
+    """
+    if engine not in ENGINES:
+        raise OptionError(
+            f"there is no engine {engine!r}.\n  expected: one of {', '.join(ENGINES)}"
+        )
+    if device not in (None, "cpu") and engine == "auto":
+        engine = "xla"
+    if function is None:
+        return functools.partial(compile, engine=engine, device=device, keep_grads=keep_grads)
+    return Compiled(function, engine, device, keep_grads)
+
+
+class Compiled:
+    """A function with the graphs it was compiled to, one for each set of shapes."""
+
+    def __init__(
+        self, function: Callable[..., Any], engine: str, device: str | None, keep_grads: bool
+    ) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        self.engine = engine
+        self.device = device
+        self.keep_grads = keep_grads
+        self._entries: dict[Any, tuple[Traced, Any]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it, compiling first where these shapes are new."""
+        if STATE.trace is not None:
+            return self.function(*args, **kwargs)
+        tensors: list[Tensor] = []
+        structure = _take_tensors((args, kwargs), tensors)
+        traced, program = self._entry(structure, tensors)
+        return self._run(traced, program, tensors)
+
+    def _entry(self, structure: Any, tensors: list[Tensor]) -> tuple[Traced, Any]:
+        key = (
+            tuple(tensor._node.aval for tensor in tensors),
+            repr(structure),
+            VERSION.count,
+            STATE.grad_enabled,
+            STATE.default_dtype,
+        )
+        found = self._entries.get(key)
+        if found is not None:
+            return found
+
+        def flat(*placeholders: Tensor) -> Any:
+            args, kwargs = rebuild(structure, list(placeholders))
+            return self.function(*args, **kwargs)
+
+        traced = trace(flat, *tensors, keep_grads=self.keep_grads)
+        program = build(traced, self.engine, self.device)
+        if len(self._entries) == _MANY_SHAPES:
+            warnings.warn(
+                f"a compiled function has met {_MANY_SHAPES} sets of shapes, and is compiled anew"
+                " for each; pad inputs to fewer shapes",
+                stacklevel=4,
+            )
+        if len(self._entries) >= _MOST_SHAPES:
+            self._entries.pop(next(iter(self._entries)))
+        self._entries[key] = (traced, program)
+        return traced, program
+
+    def _run(self, traced: Traced, program: Any, tensors: list[Tensor]) -> Any:
+        inputs = [tensor._node.value() for tensor in tensors]
+        inputs += [handle._node.value() for handle in traced.captured]
+        inputs += [np.asarray(getter(), np.float64) for getter in traced.getters]
+        outputs = program(*inputs)
+        results = traced.results
+        for handle, array in zip(traced.rebound, outputs[results:], strict=False):
+            handle._rebind(_result(array))
+        for handle, array in zip(
+            traced.grads, outputs[results + len(traced.rebound) :], strict=True
+        ):
+            handle.grad = Tensor(_result(array))
+        return rebuild(traced.structure, [Tensor(_result(array)) for array in outputs[:results]])
+
+    def graphs(self) -> list[Any]:
+        """The graphs compiled so far."""
+        return [traced.graph for traced, _ in self._entries.values()]
+
+    def programs(self) -> list[Any]:
+        """The engine's programs compiled so far."""
+        return [program for _, program in self._entries.values()]
+
+    def explain(self) -> str:
+        """What the engine made of each graph, as text."""
+        return "\n\n".join(program.explain() for program in self.programs())
+
+
+def build(traced: Traced, engine: str, device: str | None) -> Any:
+    """An engine's program for a traced graph."""
+    if engine == "auto":
+        try:
+            return build(traced, "native", device)
+        except EngineError as error:
+            warnings.warn(
+                f"the native engine cannot run this function, numpy does: {error}", stacklevel=5
+            )
+            engine = "numpy"
+    room = importlib.import_module(f"chainrule.engines.{engine}")
+    if engine == "xla":
+        return room.compile_graph(traced.graph, device=device)
+    if device not in (None, "cpu"):
+        raise OptionError(f"the {engine} engine runs on the CPU; given device {device!r}")
+    return room.compile_graph(traced.graph)
+
+
+def _result(array: Any) -> Node:
+    if isinstance(array, np.ndarray):
+        return array_leaf(array)
+    return leaf(array, array.dtype, array.shape)
+
+
+def _take_tensors(value: Any, tensors: list[Tensor]) -> Any:
+    """The arguments with tensors (and floats, as 0-d ones) replaced by positions."""
+    if isinstance(value, float):
+        value = Tensor(array_leaf(np.asarray(value, np.float64)))
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return Position(len(tensors) - 1)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_take_tensors(one, tensors) for one in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_take_tensors(one, tensors) for one in value)
+    if isinstance(value, dict):
+        return {key: _take_tensors(one, tensors) for key, one in value.items()}
+    return value
