@@ -62,21 +62,29 @@ def test_names_that_the_formula_uses_are_not_given_again():
 
 
 def test_a_formula_may_begin_with_a_minus_sign():
-    assert "J = -" in run("-a*b", "a=2", "b=3")
+    assert "J = u · b = -6" in run("-a*b", "a=2", "b=3")
     assert "∂J/∂a" in run("-a*b", "a=-2.5e0", "b=.5")
 
 
+def test_a_power_with_a_number_has_its_simple_slope():
+    assert "∂J/∂a = 3 · a ^ 2 · ∂J/∂J = 12 · 1 = 12" in text("a**3", "a=2")
+    assert "∂J/∂a = 2 · a · ∂J/∂J = 4 · 1 = 4" in text("a**2", "a=2")
+
+
 def test_typographic_signs_and_spaces():
-    assert "J = 3" in text("  a · b − 1 ", "a=2", "b=2")
+    assert "J = u - 1 = 3" in text("  a · b − 1 ", "a=2", "b=2")
 
 
 def test_arrays_keep_their_shapes_and_each_element_is_nudged():
     output = text("sum(a*b)", "a=[1,2,3]", "b=[4,5,6]")
     assert "a = [1, 2, 3]" in output
-    assert re.search(r"∂J/∂a = b · ∂J/∂u = \[4, 5, 6\]", output)
+    assert re.search(r"∂J/∂a = b · ∂J/∂u = \[4, 5, 6\]$", output, re.M)
     assert "nudge a[1] to 2.001: J 32 -> 32.005" in output
     assert "nudge b[2] to 6.001: J 32 -> 32.003" in output
+    assert re.search(r"∂J/∂u = 1 · ∂J/∂J = \[1, 1, 1\]$", output, re.M)
     matrix = text("mean(a @ b)", "a=[[1,2],[3,4]]", "b=[[1],[1]]")
+    assert "a = [[1, 2], [3, 4]]" in matrix
+    assert "∂J/∂a = ∂J/∂u @ bᵀ = [[0.5, 0.5], [0.5, 0.5]]" in matrix
     assert "nudge a[1,0]" in matrix
     many = text("sum(a*a)", f"a={list(range(9))}")
     assert "(and 3 more elements of a)" in many

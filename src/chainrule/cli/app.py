@@ -81,9 +81,11 @@ def train(
     report: Annotated[Path | None, typer.Option(help="Write a report into FILE.html.")] = None,
 ) -> None:
     """Train a network on a CSV file, and say what is wrong with the data and the training."""
-    from .train import Settings, train_table
+    from .recipe import Recipe
+    from .train import train_table
 
-    settings = Settings(
+    recipe = Recipe(
+        file=str(file.resolve()),
         target=target,
         epochs=epochs,
         hidden=hidden,
@@ -92,11 +94,9 @@ def train(
         seed=seed,
         task=task,
         drop=tuple(drop or ()),
-        run=run,
         engine=engine,
-        report=report,
     )
-    train_table(file, settings)
+    train_table(recipe, name=run, report=report)
 
 
 @app.command()
@@ -117,3 +117,27 @@ def runs() -> None:
     from .runs import list_runs
 
     list_runs()
+
+
+@app.command()
+def resume(
+    name: RunName,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs in all, if more than at first.")
+    ] = None,
+) -> None:
+    """Go on with a run that was stopped, to the same bits that an unbroken run gives."""
+    from .runs import resume_run
+
+    resume_run(name, epochs)
+
+
+@app.command()
+def report(
+    name: RunName,
+    out: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained page that shows a run."""
+    from .runs import report_run
+
+    report_run(name, out)

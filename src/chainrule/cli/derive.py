@@ -6,11 +6,11 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..autodiff import Part, Sweep, sweep
-from ..explain import graph as graph_view
 from ..explain._numbers import factor, partial, show, summary
 from ..graph import topological
 from ..graph.node import CONSTANT, Node
@@ -23,6 +23,8 @@ OUTPUT_NAMES = ("J", "L", "y", "output")
 MOST_NODES = 200
 MOST_NUDGED = 6
 """Elements of one array that are nudged one by one."""
+MOST_WRITTEN = 12
+"""Elements of an array that is written out."""
 NUDGE = 0.001
 
 
@@ -112,39 +114,76 @@ def _name_nodes(nodes: list[Node], output: Node) -> None:
         output.name = next(name for name in OUTPUT_NAMES if name not in taken)
 
 
+def written(value: Any) -> str:
+    """Write a value: a small array with the brackets of its rows, a large one as a summary.
+
+    Example:
+        >>> written(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        '[[1, 2], [3, 4]]'
+    """
+    if value.ndim == 0 or value.size > MOST_WRITTEN:
+        return summary(value)
+    return f"[{', '.join(written(row) for row in value)}]"
+
+
 def label(node: Node) -> str:
     """Write a node inside a formula: its name, or a constant's number."""
     if node.name is not None:
         return node.name
     value = node.value()
-    return factor(value.item()) if value.size == 1 else summary(value)
+    return factor(value.item()) if value.size == 1 else written(value)
 
 
 def equation(node: Node) -> str:
     """Write what a node is: its name, its formula in the names of its inputs, its value."""
     if node.is_leaf:
-        return f"{label(node)} = {summary(node.value())}"
-    return f"{label(node)} = {_written(node)} = {summary(node.value())}"
+        return f"{label(node)} = {written(node.value())}"
+    return f"{label(node)} = {_formula(node)} = {written(node.value())}"
 
 
-def _written(node: Node) -> str:
+def _formula(node: Node) -> str:
     names = [label(source) for source in node.inputs]
     if node.op.text and len(node.op.slopes) == len(names):
         return node.op.text.format(*names)
     return f"{node.op.name}({', '.join(names)})"
 
 
-def slope(part: Part, *, numbers: bool) -> str:
-    """Write the local derivative of a consumer by one of its inputs, in names or in numbers."""
+def term(part: Part, top: Node) -> str:
+    """Write what one use of a node adds to its partial derivative, in names."""
     consumer = part.consumer
-    slopes = consumer.op.slopes
-    if numbers:
-        return factor(_local(part))
-    if len(slopes) != len(consumer.inputs):
-        return partial(label(consumer), label(consumer.inputs[part.slot]))
-    text = slopes[part.slot].format(*(label(source) for source in consumer.inputs))
+    names = [label(source) for source in consumer.inputs]
+    upstream = partial(label(top), label(consumer))
+    if consumer.op.name == "matmul":
+        return f"{upstream} @ {names[1]}ᵀ" if part.slot == 0 else f"{names[0]}ᵀ @ {upstream}"
+    return f"{slope(part, names)} · {upstream}"
+
+
+def slope(part: Part, names: list[str]) -> str:
+    """Write the local derivative of a consumer by one of its inputs, in names."""
+    consumer = part.consumer
+    name = consumer.op.name
+    if name == "sum":
+        return "1"
+    if name == "amax":
+        return f"[{names[0]} is largest]"
+    if name == "pow" and part.slot == 0 and consumer.inputs[1].op is CONSTANT:
+        return _power_slope(names[0], consumer.inputs[1].value().item())
+    if len(consumer.op.slopes) != len(names):
+        return partial(label(consumer), names[part.slot])
+    text = consumer.op.slopes[part.slot].format(*names)
     # One sum or quotient inside a product wants brackets; a lone name, call or number does not.
     return f"({text})" if " " in text or text.startswith("-") else text
+
+
+def _power_slope(base: str, exponent: float) -> str:
+    """Write the derivative of a power with a number as its exponent.
+
+    Example:
+        >>> _power_slope("a", 2.0), _power_slope("a", 3.0), _power_slope("a", 0.5)
+        ('2 · a', '3 · a ^ 2', '0.5 · a ^ (-0.5)')
+    """
+    power = "" if exponent == 2 else f" ^ {factor(exponent - 1)}"
+    return f"{factor(exponent)} · {base}{power}"
 
 
 def _local(part: Part) -> float:
@@ -166,16 +205,16 @@ def partial_text(node: Node, result: Derivation) -> str:
     if gradient is None:
         return f"{head} = 0"
     parts = result.partials.parts(node)
-    value = summary(gradient.value())
-    names = [f"{slope(p, numbers=False)} · {partial(label(top), label(p.consumer))}" for p in parts]
-    if any(source.size > 1 for p in parts for source in (node, p.consumer)):
-        return f"{head} = {' + '.join(names)} = {value}"
+    value = written(gradient.value())
+    names = " + ".join(term(part, top) for part in parts)
+    if any(source.size > 1 for part in parts for source in (node, part.consumer)):
+        return f"{head} = {names} = {value}"
     numbers = []
-    for p in parts:
-        upstream = result.partials[p.consumer]
+    for part in parts:
+        upstream = result.partials[part.consumer]
         assert upstream is not None
-        numbers.append(f"{slope(p, numbers=True)} · {factor(upstream.value().item())}")
-    return f"{head} = {' + '.join(names)} = {' + '.join(numbers)} = {value}"
+        numbers.append(f"{factor(_local(part))} · {factor(upstream.value().item())}")
+    return f"{head} = {names} = {' + '.join(numbers)} = {value}"
 
 
 def tree_lines(result: Derivation) -> list[str]:
@@ -186,7 +225,7 @@ def tree_lines(result: Derivation) -> list[str]:
     while stack:
         node, guide, below = stack.pop()
         if node in seen:
-            rows.append((f"{guide}{label(node)} = {summary(node.value())}", "(written above)"))
+            rows.append((f"{guide}{label(node)} = {written(node.value())}", "(written above)"))
             continue
         seen.add(node)
         rows.append((guide + equation(node), partial_text(node, result)))
@@ -250,7 +289,9 @@ def draw(result: Derivation, save: Path | None, *, open_it: bool) -> Path | None
     if save is None:
         folder = Path(tempfile.mkdtemp(prefix="chainrule-"))
         save = folder / "derive.html"
-    path = graph_view(result.output).save(save)
+    from ..explain import graph
+
+    path = graph(result.output).save(save)
     if open_it:
         webbrowser.open(path.resolve().as_uri())
     return path

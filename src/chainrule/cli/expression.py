@@ -150,7 +150,9 @@ def parse(text: str) -> Formula:
     except SyntaxError as error:
         raise ExpressionError(_syntax(text, error)) from None
     except (ValueError, RecursionError, MemoryError):
-        raise ExpressionError("the formula is nested too deeply, or holds a zero byte.") from None
+        raise ExpressionError(
+            "the formula cannot be read: a zero byte, or too much nesting."
+        ) from None
     parts = [part for part in ast.walk(tree) if isinstance(part, ast.expr)]
     for part in sorted(parts, key=lambda part: part.col_offset):
         problem = _problem(part)
@@ -283,6 +285,8 @@ def _syntax(text: str, error: SyntaxError) -> str:
         return 'the formula is empty.\n  expected: for example "3*(a + b*c)"'
     # Python counts characters from 1, and says 0 where the text has come to its end.
     at = (error.offset or len(text) + 1) - 1
+    if "nested" in error.msg:
+        return "the formula is nested too deeply."
     if "was never closed" in error.msg:
         return _point(text, at, "the bracket is never closed.")
     if at >= len(text):

@@ -15,6 +15,7 @@ from ..diagnose import diagnose
 from ..errors import OptionError
 from ..random import manual_seed
 from ..train import Finding, Run, Trainer
+from .recipe import Recipe
 from .say import findings_text, next_commands, say
 
 VALIDATION_SHARE = 0.2
@@ -25,20 +26,15 @@ _BAD_HIDDEN = (
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What the command line asked for; the names are those of its options."""
+class Prepared:
+    """A recipe made real: the data, the network and its trainer, all before the first step."""
 
-    target: str
-    epochs: int = 100
-    hidden: str = "32"
-    lr: float = 0.003
-    batch_size: int = 32
-    seed: int = 0
-    task: str | None = None
-    drop: tuple[str, ...] = ()
-    run: str | None = None
-    engine: str = "auto"
-    report: Path | None = None
+    table: Table
+    train: LabelledDataset
+    validation: LabelledDataset
+    encoder: TableEncoder
+    model: nn.Sequential
+    trainer: Trainer
 
 
 def hidden_units(text: str) -> list[int]:
@@ -68,92 +64,119 @@ def build(inputs: int, hidden: list[int], outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
 
-def train_table(file: Path, settings: Settings) -> Run:
-    """Train on a table and print its summary, the result, the findings and what to try next."""
-    table = read_csv(file)
-    table[settings.target]  # a name that is wrong is said before anything else
-    table = table.without(*settings.drop)
+def prepare(recipe: Recipe) -> Prepared:
+    """Read and split the table, and build the network.
+
+    Raises:
+        DataError: a file or a target that cannot be used.
+        OptionError: a setting that does not exist.
+    """
+    table = read_csv(recipe.file)
+    table[recipe.target]  # a wrong name is said before anything else
+    hidden = hidden_units(recipe.hidden)
     train, validation, encoder = split_table(
-        table,
-        settings.target,
+        table.without(*recipe.drop),
+        recipe.target,
         share=VALIDATION_SHARE,
-        seed=settings.seed,
-        task=cast("Task | None", settings.task),
+        seed=recipe.seed,
+        task=cast("Task | None", recipe.task),
     )
-    hidden = hidden_units(settings.hidden)
-    say(data_text(table, encoder, train, validation))
-    manual_seed(settings.seed)
+    manual_seed(recipe.seed)
     classes = len(encoder.target.classes)
     model = build(train.inputs.shape[1], hidden, classes or 1)
     trainer = Trainer(
         model,
         nn.CrossEntropyLoss() if classes else nn.MSELoss(),
-        optim.Adam(model.parameters(), lr=settings.lr),
-        metrics=["accuracy"] if classes else [],
-        seed=settings.seed,
-        engine=settings.engine,
+        optim.Adam(model.parameters(), lr=recipe.lr),
+        seed=recipe.seed,
+        engine=recipe.engine,
     )
-    run = trainer.fit(
-        train,
-        validation=validation,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        run=settings.run,
-    )
-    say(result_text(trainer, validation, encoder))
-    found = diagnose(run, model=model, train=train, validation=validation)
-    say(findings_text(found))
-    if settings.report is not None:
-        from ..report import report
+    return Prepared(table, train, validation, encoder, model, trainer)
 
-        say(
-            f"report: {report(run, model=model, train=train, validation=validation).save(settings.report)}"
-        )
-    next_commands(suggestions(file, settings, found, encoder))
+
+def train_table(
+    recipe: Recipe, *, name: str | None = None, resume: bool = False, report: Path | None = None
+) -> Run:
+    """Train on a table and print its summary, the result, the findings and what to try next.
+
+    Args:
+        recipe: what to train.
+        name: keep the run under this name.
+        resume: go on with the kept run of that name.
+        report: where to write a report.
+    """
+    made = prepare(recipe)
+    say(data_text(made, recipe))
+    if name is not None and not resume:
+        recipe.save(name)
+    run = made.trainer.fit(
+        made.train,
+        validation=made.validation,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        run=name,
+        resume=resume,
+    )
+    say(result_text(made))
+    found = diagnose(run, model=made.model, train=made.train, validation=made.validation)
+    say(findings_text(found))
+    if report is not None:
+        say(f"report: {write_report(made, run, report)}")
+    next_commands(suggestions(recipe, found, made.encoder, name, report))
     return run
 
 
-def data_text(
-    table: Table, encoder: TableEncoder, train: LabelledDataset, validation: LabelledDataset
-) -> str:
+def write_report(made: Prepared, run: Run, path: Path) -> Path:
+    """Write the report of a run; returns where."""
+    from ..report import report
+
+    page = report(run, model=made.model, train=made.train, validation=made.validation)
+    return page.save(path)
+
+
+def data_text(made: Prepared, recipe: Recipe) -> str:
     """Say what was read, what each column is used for, and how the rows are divided."""
+    table, encoder = made.table, made.encoder
     width = max(len(name) for name in table.names)
     lines = [f"{table.source}: {len(table)} rows, {len(table.columns)} columns"]
     for column in table.columns:
         use = ""
-        if column.name == encoder.target.column:
+        if column.name == recipe.target:
             use = f"  <- target, {encoder.target.task}"
+        elif column.name in recipe.drop:
+            use = "  left out: --drop"
         elif column.name in encoder.left_out:
             use = f"  left out: {encoder.left_out[column.name]}"
         lines.append(f"  {column.name:<{width}}  {column.describe()}{use}")
-    lines.append(
-        f"{len(train)} rows to train on, {len(validation)} to validate, "
-        f"{train.inputs.shape[1]} inputs"
-    )
-    unlabelled = len(table) - len(train) - len(validation)
+    unlabelled = int(table[recipe.target].missing.sum())
     if unlabelled:
-        lines.append(f"{unlabelled} rows have no {encoder.target.column} and are left out")
+        lines.append(f"{unlabelled} rows have no {recipe.target} and are left out")
+    sizes = f"{len(made.train)} rows to train on, {len(made.validation)} to validate"
+    parameters = sum(parameter.numel() for parameter in made.model.parameters())
+    shape = [made.train.inputs.shape[1], *hidden_units(recipe.hidden)]
+    shape.append(len(encoder.target.classes) or 1)
+    lines.append(f"{sizes}; network {' -> '.join(map(str, shape))}, {parameters:,} parameters")
     return "\n".join(lines)
 
 
-def result_text(trainer: Trainer, validation: LabelledDataset, encoder: TableEncoder) -> str:
+def result_text(made: Prepared) -> str:
     """Say how good the network is on the validation rows, beside the best constant answer."""
-    output = np.asarray(trainer.predict(validation.inputs).numpy())
-    goal = encoder.target
+    data, goal = made.validation, made.encoder.target
+    output = np.asarray(made.trainer.predict(data.inputs))
     if goal.task == "classification":
-        right = float((output.argmax(axis=1) == validation.targets).mean())
-        counts = np.bincount(validation.targets, minlength=len(goal.classes))
+        right = float((output.argmax(axis=1) == data.targets).mean())
+        counts = np.bincount(data.targets, minlength=len(goal.classes))
         usual = goal.classes[int(counts.argmax())]
         return (
             f"validation accuracy {100 * right:.2f} %"
             f"   (always answering {usual!r}: {100 * counts.max() / counts.sum():.2f} %)"
         )
-    error = (output - validation.targets) * goal.spread
-    usual_error = validation.targets * goal.spread
+    error = (output - data.targets) * goal.spread
+    constant = _root_mean_square(data.targets * goal.spread)
     return (
         f"validation error of {goal.column}: {_root_mean_square(error):.4g} root mean square, "
         f"{np.abs(error).mean():.4g} mean absolute"
-        f"   (always answering {goal.mean:.4g}: {_root_mean_square(usual_error):.4g})"
+        f"   (always answering {goal.mean:.4g}: {constant:.4g} root mean square)"
     )
 
 
@@ -162,24 +185,35 @@ def _root_mean_square(values: Any) -> float:
 
 
 def suggestions(
-    file: Path, settings: Settings, found: list[Finding], encoder: TableEncoder
+    recipe: Recipe,
+    found: list[Finding],
+    encoder: TableEncoder,
+    name: str | None,
+    report: Path | None,
 ) -> list[tuple[str, str]]:
     """Give the next commands to try, each with the reason."""
-    base = f"chainrule train {shlex.quote(str(file))} --target {shlex.quote(settings.target)}"
-    for column in settings.drop:
+    file = _short(Path(recipe.file))
+    base = f"chainrule train {shlex.quote(file)} --target {shlex.quote(recipe.target)}"
+    for column in recipe.drop:
         base += f" --drop {shlex.quote(column)}"
     commands = []
     leaking = leaking_columns(found, encoder)
     if leaking:
-        drops = " ".join(f"--drop {shlex.quote(name)}" for name in leaking)
+        drops = " ".join(f"--drop {shlex.quote(column)}" for column in leaking)
         commands.append((f"{base} {drops}", f"without {', '.join(leaking)}"))
-    if settings.report is None:
+    if report is None:
         commands.append((f"{base} --report report.html", "a page that shows this training"))
-    if settings.run is None:
+    if name is None:
         commands.append((f"{base} --run first", "keep the run, to resume and compare it"))
     else:
         commands.append(("chainrule runs", "the runs that are kept"))
     return commands
+
+
+def _short(path: Path) -> str:
+    """Write a path as the user would from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def leaking_columns(found: list[Finding], encoder: TableEncoder) -> list[str]:
