@@ -1,0 +1,257 @@
+"""Training data as whole arrays, and the order in which a training walks through them.
+
+The shuffle is a function of the seed and of how many random blocks came before, so any epoch's
+order can be made alone: by a resumed run, or for many epochs at once when an epoch is a few rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data import DataLoader
+from ..data import as_tensors as rows_of_tensors
+from ..dtypes import DType
+from ..errors import DataError, OptionError, ShapeError
+from ..io.arrays import Array
+from ..random import blocks_of, permutations
+from ..tensor import Tensor
+
+_EXPECTED = (
+    "  expected: a pair (x, y) of arrays or tensors, a TensorDataset or a Subset of one, or a "
+    "plain DataLoader over one of these"
+)
+_FINGERPRINT_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples as arrays of equal length: the inputs, then the target.
+
+    Attributes:
+        arrays: each of shape (examples, ...); the last one is the target.
+        rows: int32[count], the rows that belong; None for all of them in order.
+    """
+
+    arrays: tuple[Array, ...]
+    rows: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.arrays[0]) if self.rows is None else len(self.rows)
+
+    def gather(self, indices: Array) -> tuple[Array, ...]:
+        """The arrays' rows at `indices` (numbers of rows in `arrays`)."""
+        return tuple(array[indices] for array in self.arrays)
+
+    def fingerprint(self) -> str:
+        """A short digest of shapes, dtypes and a spread of rows, to notice that data changed."""
+        digest = hashlib.blake2b(digest_size=8)
+        count = len(self)
+        spread = np.unique(
+            np.linspace(0, count - 1, min(count, _FINGERPRINT_ROWS)).astype(np.int64)
+        )
+        chosen = spread if self.rows is None else self.rows[spread]
+        for array in self.arrays:
+            digest.update(f"{count} {array.shape[1:]} {array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array[chosen]).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How an epoch is cut into steps.
+
+    Attributes:
+        count: examples there are.
+        size: examples in a full batch.
+        shuffle: a new random order each epoch.
+        drop_last: leave out a last batch that is not full.
+    """
+
+    count: int
+    size: int
+    shuffle: bool = True
+    drop_last: bool = False
+
+    @property
+    def used(self) -> int:
+        """Examples visited in an epoch."""
+        return self.count - self.count % self.size if self.drop_last else self.count
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return -(-self.used // self.size)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that occur: the full one, and the remainder where there is one."""
+        rest = self.used % self.size
+        full = (self.size,) if self.used >= self.size else ()
+        return full + ((rest,) if rest else ())
+
+    def rows_of_step(self) -> Array:
+        """int64[steps]: examples in each step of an epoch."""
+        rows = np.full(self.steps, self.size, np.int64)
+        if self.used % self.size:
+            rows[-1] = self.used % self.size
+        return rows
+
+    def variant_of_step(self) -> Array:
+        """int32[steps]: which of `sizes` each step of an epoch has."""
+        variants = np.zeros(self.steps, np.int32)
+        variants[-1] = len(self.sizes) - 1
+        return variants
+
+    @property
+    def blocks(self) -> int:
+        """Random blocks that one epoch's shuffle takes."""
+        # A batch that holds every example is the same set in any order.
+        return blocks_of(self.count) if self.shuffle and self.steps > 1 else 0
+
+    def orders(self, key: Array, counter: int, epochs: int, rows: Array | None) -> Array:
+        """The rows visited in each of the next epochs.
+
+        Args:
+            key: uint32[2], the shuffle's random stream.
+            counter: the stream's next block.
+            epochs: how many epochs.
+            rows: int32[count], the rows that belong; None for all.
+
+        Returns:
+            int32[epochs, used].
+
+        Example:
+            >>> from chainrule.random import stream_key
+            >>> batching = Batching(5, 2)
+            >>> both = batching.orders(stream_key(0, "shuffle"), 0, 2, None)
+            >>> second = batching.orders(stream_key(0, "shuffle"), batching.blocks, 1, None)
+            >>> bool((both[1] == second[0]).all()), sorted(both[0].tolist())
+            (True, [0, 1, 2, 3, 4])
+        """
+        if self.blocks:
+            order = permutations(key, counter, self.count, epochs)[:, : self.used]
+        else:
+            order = np.broadcast_to(np.arange(self.used, dtype=np.int32), (epochs, self.used))
+        return order if rows is None else rows[order]
+
+
+def read_examples(
+    data: Any, batch_size: int | None, shuffle: bool | None, floating: DType
+) -> tuple[Examples, Batching]:
+    """What the user gave as training data, as arrays and their batching.
+
+    Args:
+        data: a pair (x, y), or (x1, x2, ..., y); a TensorDataset or a Subset of one; a DataLoader.
+        batch_size: examples in a batch; None is the loader's, or 32.
+        shuffle: None is the loader's, or True.
+        floating: the dtype that floating-point data is brought to: that of the parameters.
+
+    Raises:
+        DataError: data of another kind, or without examples.
+        ShapeError: inputs and targets of different length.
+        OptionError: a batch size below 1, or one that differs from the loader's.
+
+    Example:
+        >>> from chainrule import float32
+        >>> examples, batching = read_examples((np.zeros((5, 2)), np.arange(5)), 2, None, float32)
+        >>> len(examples), batching.sizes, examples.arrays[0].dtype
+        (5, (2, 1), dtype('float32'))
+    """
+    drop_last = False
+    if isinstance(data, DataLoader):
+        batch_size, shuffle = _loader_settings(data, batch_size, shuffle)
+        drop_last, data = data.drop_last, data.dataset
+    found = rows_of_tensors(data)
+    if found is not None:
+        tensors, rows = found
+        examples = _examples(tensors, floating, rows)
+    elif isinstance(data, (tuple, list)) and len(data) >= 2:
+        examples = _examples(data, floating, None)
+    else:
+        raise DataError(
+            f"training data of this kind is not supported.\n  given: {type(data).__name__}\n"
+            f"{_EXPECTED}\n  fix: collect the examples into arrays: "
+            "x = np.stack([x for x, _ in data])"
+        )
+    size = 32 if batch_size is None else batch_size
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise OptionError(f"batch_size must be a whole number of 1 or more.\n  given: {size!r}")
+    batching = Batching(len(examples), int(size), shuffle is not False, drop_last)
+    if batching.used == 0:
+        raise DataError(
+            f"there is nothing to train on: {len(examples)} examples make no batch of {size}"
+            f"{' with drop_last=True' if drop_last else ''}.\n  fix: give at least one full batch"
+        )
+    return examples, batching
+
+
+def _loader_settings(
+    loader: DataLoader, batch_size: int | None, shuffle: bool | None
+) -> tuple[int, bool]:
+    plain = DataLoader(loader.dataset, batch_size=1)
+    custom = (
+        loader.batch_size is None
+        or type(loader.sampler).__name__ not in ("RandomSampler", "SequentialSampler")
+        or getattr(loader.sampler, "replacement", False)
+        or loader.collate_fn is not plain.collate_fn
+    )
+    if custom or loader.batch_size is None:
+        raise OptionError(
+            "the Trainer takes a DataLoader's batch_size, shuffle and drop_last; this one has its "
+            "own sampler, batches or collate_fn.\n"
+            "  fix: give (x, y) arrays, or write the loop over the loader yourself"
+        )
+    for name, asked, own in (
+        ("batch_size", batch_size, loader.batch_size),
+        ("shuffle", shuffle, loader.shuffle),
+    ):
+        if asked is not None and asked != own:
+            raise OptionError(
+                f"fit was given a DataLoader and another {name}.\n"
+                f"  given: {name}={asked} and a loader with {name}={own}\n"
+                f"  fix: leave out {name}, or set it in the loader"
+            )
+    return loader.batch_size, loader.shuffle
+
+
+def _examples(parts: Sequence[Any], floating: DType, rows: Array | None) -> Examples:
+    arrays = tuple(_as_array(part, floating) for part in parts)
+    shapes = ", ".join(str(array.shape) for array in arrays)
+    if any(array.ndim == 0 for array in arrays):
+        raise ShapeError(
+            f"data must have one row for each example.\n  given: shapes {shapes}\n"
+            "  expected: (examples, ...)"
+        )
+    if len({len(array) for array in arrays}) > 1:
+        raise ShapeError(
+            "inputs and targets have different numbers of examples.\n"
+            f"  given: shapes {shapes}\n  expected: the same first length in all of them"
+        )
+    if len(arrays[0]) >= 2**31:
+        raise DataError(f"at most 2**31 - 1 examples fit; given: {len(arrays[0])}")
+    if rows is not None:
+        whole = len(rows) == len(arrays[0]) and bool((np.diff(rows) == 1).all())
+        rows = None if whole else rows.astype(np.int32)
+    return Examples(arrays, rows)
+
+
+def _as_array(part: Any, floating: DType) -> Array:
+    array = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"data must be numbers.\n  given: {array.dtype}\n"
+            "  fix: encode text and categories first, for example with cr.data.read_csv"
+        )
+    wanted = floating.np if array.dtype.kind == "f" else _whole(array.dtype)
+    return np.ascontiguousarray(array, wanted)
+
+
+def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Whole numbers keep their dtype where tensors have it."""
+    kept = ("bool", "uint8", "int32", "int64")
+    return dtype if dtype.name in kept else np.dtype(np.int64)

@@ -1,0 +1,69 @@
+"""Everything that the next training step depends on, as plain data, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import StoreError
+from ..io.arrays import Array
+from ..tensor import Tensor
+from ..tensor._random import default_generator
+from .checkpoint import Tree
+
+FORMAT = 1
+
+
+def collect_state(model: Any, optimizer: Any) -> Tree:
+    """The state of model, optimizer and random streams: arrays, numbers and text.
+
+    Example:
+        >>> import chainrule as cr
+        >>> model = cr.nn.Linear(2, 1)
+        >>> state = collect_state(model, cr.optim.SGD(model.parameters(), lr=0.1))
+        >>> sorted(state)
+        ['format', 'model', 'optimizer', 'random', 'transient']
+    """
+    return {
+        "format": FORMAT,
+        "model": {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()},
+        "transient": {name: tensor.detach().numpy().copy() for name, tensor in _transient(model)},
+        "optimizer": _plain(optimizer.state_dict()),
+        "random": default_generator().get_state(),
+    }
+
+
+def restore_state(tree: Tree, model: Any, optimizer: Any) -> None:
+    """Put back what :func:`collect_state` collected.
+
+    Raises:
+        StoreError: it was made by a newer chainrule.
+        ModuleError: the model has other parameters than the one that was saved.
+    """
+    if tree["format"] != FORMAT:
+        raise StoreError(
+            f"this checkpoint was made by a newer chainrule.\n  given: format {tree['format']}\n"
+            f"  expected: {FORMAT}\n  fix: update chainrule"
+        )
+    model.load_state_dict(tree["model"])
+    for name, tensor in _transient(model):
+        tensor.data = Tensor(tree["transient"][name])
+    optimizer.load_state_dict(tree["optimizer"])
+    default_generator().set_state(tree["random"])
+
+
+def _transient(model: Any) -> list[tuple[str, Any]]:
+    """Buffers that a state dict leaves out: a training still depends on them."""
+    saved = set(model.state_dict())
+    return [(name, tensor) for name, tensor in model.named_buffers() if name not in saved]
+
+
+def _plain(content: Any) -> Any:
+    """Tensors as arrays of their own, containers kept."""
+    if isinstance(content, Tensor):
+        array: Array = content.detach().numpy().copy()
+        return array
+    if isinstance(content, dict):
+        return {key: _plain(item) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return type(content)(_plain(item) for item in content)
+    return content

@@ -1,0 +1,388 @@
+"""`Trainer`: fits a model to data, on the engine that serves it best, and keeps a record."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import get_default_dtype
+from ..dtypes import DType
+from ..errors import EngineError, OptionError, TraceError
+from ..io.arrays import Array
+from ..random import stream_key
+from ..tensor import Tensor
+from ..tensor._grad import no_grad
+from ..tensor._random import default_generator
+from .checkpoint import Tree
+from .eager import EVALUATION_ROWS, EagerRunner, evaluate_eagerly, evaluating
+from .environment import differences
+from .examples import Batching, Examples, read_examples
+from .ledger import Ledger
+from .metrics import choose_metrics
+from .progress import Progress, make_progress
+from .recorder import Opened, Recorder, check_same
+from .run import Run
+from .session import Callback, Runner, Session
+from .state import collect_state, restore_state
+from .step import EvaluationStep, TrainingStep
+
+ENGINES = ("auto", "native", "numpy")
+
+
+class EngineWarning(UserWarning):
+    """The engine that was asked for by "auto" cannot run this; a slower one does."""
+
+
+class ResumeWarning(UserWarning):
+    """A resumed run may not give the bits of an unbroken one."""
+
+
+class Trainer:
+    """Fits a model to data.
+
+    Args:
+        model: a module, called with the inputs of a batch.
+        loss: a loss module or function of (output, target) that returns one number.
+        optimizer: an optimizer over the model's parameters.
+        metrics: "accuracy" and functions of (output, target); None is accuracy where the loss is
+            one of classification.
+        engine: "native" compiles the training loop, "numpy" runs step by step in Python with every
+            value at hand; "auto" takes native where it supports every op, and otherwise says which
+            op is missing.
+        threads: threads of the native engine; None lets it choose. The bits are the same.
+        seed: of the shuffle and of what is drawn while training (dropout); None is the seed given
+            to ``cr.manual_seed``.
+        progress: show a bar on the terminal.
+
+    Raises:
+        OptionError: an option or a value that does not exist.
+
+    Example:
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> _ = cr.manual_seed(0)
+        >>> model = cr.nn.Linear(1, 1)
+        >>> optimizer = cr.optim.SGD(model.parameters(), lr=0.5)
+        >>> trainer = cr.Trainer(model, cr.nn.MSELoss(), optimizer, engine="numpy", seed=0)
+        >>> x = np.linspace(0, 1, 20)[:, None]
+        >>> run = trainer.fit((x, 2 * x + 1), epochs=100, batch_size=10)
+        >>> bool(run.history["loss"][-1] < 1e-3)
+        True
+        >>> [round(number, 1) for number in trainer.predict(np.array([[0.0], [1.0]]))[:, 0].tolist()]
+        [1.0, 3.0]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        optimizer: Any,
+        *,
+        metrics: Sequence[Any] | None = None,
+        engine: str = "auto",
+        threads: int | None = None,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> None:
+        if engine not in ENGINES:
+            raise OptionError(
+                f"there is no engine {engine!r}.\n  expected: one of {', '.join(ENGINES)}"
+            )
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads must be 1 or more.\n  given: {threads}")
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.metrics = choose_metrics(metrics, loss)
+        self.engine = engine
+        self.threads = threads
+        self.seed = seed
+        self.progress = progress
+        self.run: Run | None = None
+        self._step = TrainingStep(model, loss, optimizer, self.metrics)
+        self._evaluation = EvaluationStep(model, loss, self.metrics)
+        self._cache: Any = None
+        self._counter: int | None = None  # the shuffle's next block; None before the first fit
+
+    def fit(
+        self,
+        train: Any,
+        validation: Any = None,
+        *,
+        epochs: int = 1,
+        batch_size: int | None = None,
+        shuffle: bool | None = None,
+        callbacks: Iterable[Callback] = (),
+        run: str | None = None,
+        resume: bool = False,
+    ) -> Run:
+        """Train for `epochs` passes over the data.
+
+        Args:
+            train: a pair (x, y) of arrays or tensors, a TensorDataset, or a DataLoader.
+            validation: data of the same kind, evaluated after each epoch.
+            epochs: how many passes; a resumed run counts those that it has done.
+            batch_size: examples in a step; None is the loader's, or 32. A remainder is a smaller
+                batch.
+            shuffle: visit the examples in a new random order each epoch; None is the loader's
+                choice, or True.
+            callbacks: each is called with the run after each epoch; when one returns True the
+                training ends.
+            run: a name to store the record under; None keeps it in memory.
+            resume: go on with the stored run of that name; where there is none, begin it.
+
+        Returns:
+            The record; its history has one number for each epoch.
+
+        Raises:
+            StoreError: the name is taken and `resume` is False, or the store cannot be used.
+            EngineError: the engine that was asked for does not support an op.
+            KeyboardInterrupt: Ctrl-C; the step under way was finished, the model holds its result,
+                and a stored run can be resumed.
+        """
+        if epochs < 0:
+            raise OptionError(f"epochs must be 0 or more.\n  given: {epochs}")
+        if resume and run is None:
+            raise OptionError(
+                "resume=True needs the name of a run.\n  fix: fit(..., run='a-name', resume=True)"
+            )
+        floating = self._floating()
+        examples, batching = read_examples(train, batch_size, shuffle, floating)
+        checked = None
+        if validation is not None:
+            checked, _ = read_examples(validation, None, None, floating)
+        settings = self._settings(examples, batching)
+        with Opened(run, resume, lambda: self._describe(settings)) as opened:
+            return self._fit(
+                opened, settings, examples, batching, checked, epochs, tuple(callbacks)
+            )
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """The loss and the metrics over data, as ``fit`` takes it; nothing is trained.
+
+        Example:
+            >>> import numpy as np
+            >>> import chainrule as cr
+            >>> model = cr.nn.Linear(1, 1)
+            >>> optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+            >>> trainer = cr.Trainer(model, cr.nn.MSELoss(), optimizer)
+            >>> list(trainer.evaluate((np.zeros((4, 1)), np.zeros((4, 1)))))
+            ['loss']
+        """
+        examples, _ = read_examples(data, None, None, self._floating())
+        with evaluating(self.model):
+            return evaluate_eagerly(self._evaluation, self.metrics, examples)
+
+    def predict(self, x: Any) -> Array:
+        """The model's outputs for inputs `x` (examples, ...): an array (examples, ...)."""
+        inputs = x if isinstance(x, (tuple, list)) and isinstance(x[0], np.ndarray) else (x,)
+        examples, _ = read_examples((*inputs, inputs[0]), None, None, self._floating())
+        arrays = examples.arrays[:-1]
+        with evaluating(self.model), no_grad():
+            parts = [
+                self.model(*(Tensor(array[start : start + EVALUATION_ROWS]) for array in arrays))
+                for start in range(0, len(examples), EVALUATION_ROWS)
+            ]
+        return np.concatenate([part.numpy() for part in parts])
+
+    # One fit
+
+    def _fit(
+        self,
+        opened: Opened,
+        settings: dict[str, Any],
+        examples: Examples,
+        batching: Batching,
+        validation: Examples | None,
+        epochs: int,
+        callbacks: tuple[Callback, ...],
+    ) -> Run:
+        run = opened.run
+        self.run = run
+        ledger = Ledger(self._names(), self._weighted(), batching)
+        steps = self._begin(opened, settings, ledger, callbacks)
+        progress = make_progress(self.progress, epochs)
+        recorder = Recorder(run, opened.store)
+        try:
+            self.model.train()
+            runner = self._runner(examples, batching, run, progress)
+            session = Session(
+                runner=runner,
+                examples=examples,
+                batching=batching,
+                key=stream_key(run.seed, "shuffle"),
+                counter=self._counter or 0,
+                ledger=ledger,
+                recorder=recorder,
+                progress=progress,
+                epochs=epochs,
+                steps=steps,
+                validation=validation,
+                callbacks=callbacks,
+                tree=self._tree,
+                watched=_validation_series(run, ledger.epochs),
+            )
+            self._train(session, opened)
+        except BaseException:
+            recorder.end("failed" if run.status != "interrupted" else run.status)
+            raise
+        finally:
+            progress.close()
+        return run
+
+    def _train(self, session: Session, opened: Opened) -> None:
+        """Run the session and write its end."""
+        recorder = session.recorder
+        if opened.tree is None and opened.store is not None:
+            recorder.write(self._tree(session))
+        status = session.run()
+        self._counter = session.counter
+        session.publish()
+        session.runner.sync()
+        tree = self._tree(session)
+        if not recorder.has_checkpoint_here:
+            recorder.write(tree)
+        recorder.run._final = tree
+        recorder.end(status)
+        if status == "interrupted":
+            raise KeyboardInterrupt
+
+    def _begin(
+        self,
+        opened: Opened,
+        settings: dict[str, Any],
+        ledger: Ledger,
+        callbacks: tuple[Callback, ...],
+    ) -> int:
+        """Set model, optimizer, streams and ledger to where the run stands; returns steps done."""
+        run, tree = opened.run, opened.tree
+        if tree is None:
+            if self._counter is None:
+                self._counter = 0
+                if self.seed is not None:
+                    default_generator().manual_seed(self.seed)
+            return 0
+        assert run.name is not None
+        check_same(run.config, settings, run.name)
+        changed = differences(run.versions, run.processor)
+        if changed:
+            warnings.warn(
+                f"run {run.name!r} goes on, but its bits may differ from those of an unbroken run: "
+                f"{'; '.join(changed)}",
+                ResumeWarning,
+                stacklevel=5,
+            )
+        restore_state(tree, self.model, self.optimizer)
+        _restore_callbacks(callbacks, tree.get("callbacks", []))
+        loop = tree["loop"]
+        ledger.resume(run.history, loop["step_in_epoch"], loop["carry"])
+        self._counter = loop["counter"]
+        steps: int = loop["steps"]
+        return steps
+
+    def _tree(self, session: Session) -> Tree:
+        """A checkpoint's content."""
+        ledger = session.ledger
+        states = [
+            callback.state_dict() if hasattr(callback, "state_dict") else None
+            for callback in session.callbacks
+        ]
+        return {
+            **collect_state(self.model, self.optimizer),
+            "loop": {
+                "epoch": ledger.epochs,
+                "steps": session.steps,
+                "step_in_epoch": ledger.step,
+                "carry": ledger.carry.copy(),
+                "counter": session.counter,
+            },
+            "callbacks": states,
+        }
+
+    def _runner(
+        self, examples: Examples, batching: Batching, run: Run, progress: Progress
+    ) -> Runner:
+        """The engine's runner; "auto" falls back to numpy and says why."""
+        common = (
+            self._step, self._evaluation, self.model, self.metrics, examples, batching,
+        )  # fmt: skip
+        runner: Any
+        if self.engine == "numpy":
+            runner = EagerRunner(*common)
+        else:
+            # llvmlite is loaded by those who compile.
+            from .native import LoopCache, NativeRunner
+
+            if self._cache is None:
+                self._cache = LoopCache(self.threads)
+            try:
+                runner = NativeRunner(*common, self._cache)
+            except (EngineError, TraceError) as error:
+                if self.engine == "native":
+                    raise
+                runner = EagerRunner(*common)
+                note = f"the numpy engine is used, which is slower: {error}"
+                run.notes.append(note)
+                warnings.warn(note, EngineWarning, stacklevel=4)
+        run.config["engine"] = runner.engine
+        found: Runner = runner
+        return found
+
+    # What a run is
+
+    def _describe(self, settings: dict[str, Any]) -> Run:
+        return Run(seed=self._seed(), config={**settings, **self._description()})
+
+    def _settings(self, examples: Examples, batching: Batching) -> dict[str, Any]:
+        """What decides the bits, in words that an error can show."""
+        return {
+            "seed": self._seed(),
+            "batch size": batching.size,
+            "shuffle": batching.shuffle,
+            "drop last": batching.drop_last,
+            "examples": batching.count,
+            "data (digest)": examples.fingerprint(),
+        }
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "model": repr(self.model),
+            "loss": repr(self.loss),
+            "optimizer": repr(self.optimizer),
+            "metrics": [metric.name for metric in self.metrics],
+        }
+
+    def _seed(self) -> int:
+        return default_generator().initial_seed() if self.seed is None else self.seed
+
+    def _names(self) -> list[str]:
+        return ["loss", *(metric.name for metric in self.metrics)]
+
+    def _weighted(self) -> list[bool]:
+        return [True, *(metric.weighted for metric in self.metrics)]
+
+    def _floating(self) -> DType:
+        """The dtype of the model's parameters, to which data is brought."""
+        for parameter in self.model.parameters():
+            if parameter.dtype.is_float:
+                found: DType = parameter.dtype
+                return found
+        return get_default_dtype()
+
+
+def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
+    """What a resumed run has measured on validation data so far."""
+    return {
+        name: list(numbers[:epochs])
+        for name, numbers in run.history.items()
+        if name.startswith("validation_")
+    }
+
+
+def _restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:
+    for callback, state in zip(callbacks, states, strict=False):
+        if state is not None and hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(state)
