@@ -6,7 +6,6 @@ engine gives the same bits, whatever order or number of threads they are made in
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -83,10 +82,14 @@ def stream_key(seed: int, stream: str) -> Array:
         raise OptionError(
             f"a seed must be a whole number from 0 to 2**64 - 1.\n  given: {seed}\n  fix: seed=0"
         )
-    digest = hashlib.blake2b(stream.encode(), digest_size=8).digest()
-    first = int.from_bytes(digest, "little") & 0x7FFFFFFFFFFFFFFF
     words = np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32)
-    return philox_blocks(words, first, 1)[0, :2].copy()
+    name = stream.encode()
+    # The name is folded in, eight bytes at a time; its length goes first, so that no name's
+    # bytes begin another's.
+    parts = [name[start : start + 8] for start in range(0, len(name), 8)]
+    for number in (len(name), *(int.from_bytes(part, "little") for part in parts)):
+        words = philox_blocks(words, number, 1)[0, :2].copy()
+    return words
 
 
 def bits(key: Array, counter: int, size: int) -> Array:

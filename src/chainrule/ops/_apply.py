@@ -6,8 +6,8 @@ engine to compile).
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..errors import ChainruleError, DTypeError
 from ..graph.node import CONSTANT, INPUT, NO_ATTRS, Node, Op, make_aval
 from ..xp import numpy_ as XP
 
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OURS: dict[str, bool] = {}
 _CACHE_LIMIT = 4096
 _CONSTANTS: dict[tuple[Any, Any, DType], Node] = {}
