@@ -324,6 +324,23 @@ class Function:
         self.line(f"br label %{leave}")
         self.block(leave)
 
+    def choose(
+        self, condition: Value, body: Callable[[], Sequence[Value]], otherwise: Sequence[Value]
+    ) -> list[Value]:
+        """The values that ``body`` computes under a branch, or else those given."""
+        inside, leave = self.fresh("then"), self.fresh("exit")
+        before = self._block
+        self.line(f"br i1 {condition.text}, label %{inside}, label %{leave}")
+        self.block(inside)
+        made = list(body())
+        end = self._block
+        self.line(f"br label %{leave}")
+        self.block(leave)
+        return [
+            self.value(f"phi {a.type.text} [{a.text}, %{end}], [{b.text}, %{before}]", a.type)
+            for a, b in zip(made, otherwise, strict=True)
+        ]
+
     def call(self, name: str, arguments: Sequence[Value]) -> None:
         """Call a function without result."""
         self.line(f"call void @{name}({', '.join(repr(each) for each in arguments)})")
