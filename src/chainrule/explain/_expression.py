@@ -99,7 +99,10 @@ class Total:
         """Return the terms that matter most: greatest magnitude for a sum, greatest for a max."""
         weight = np.abs(self.products) if self.kind == "sum" else self.products
         order = np.argsort(-np.nan_to_num(weight.astype(np.float64), nan=np.inf), kind="stable")
-        return [int(i) for i in order[:count]]
+        shown = [int(i) for i in order[:count]]
+        if self.kind == "sum" and len(weight) > count:
+            return [i for i in shown if weight[i] != 0] or shown[:1]
+        return shown
 
 
 Tree: TypeAlias = Element | Number | Apply | Total

@@ -176,7 +176,7 @@ def node_formula(node: Node, labels: Labels) -> str:
     parts = [_operand(source, labels) for source in node.inputs]
     if op.name == "matmul":
         parts = [p + ("ᵀ" if node.attrs[f] else "") for p, f in zip(parts, ("ta", "tb"), strict=True)]
-    if op.name in ("cast", "concat", "reshape", "expand"):
+    if op.name in ("cast", "concat", "detach", "reshape", "expand"):
         return f"{op.name}({', '.join(parts)})"
     own = BINDING.get(op.name, TIGHT)
     if op.elementwise:
