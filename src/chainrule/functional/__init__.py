@@ -1,0 +1,49 @@
+"""Functions made of ops: activations, losses, what layers compute (`chainrule.nn.functional`)."""
+
+from __future__ import annotations
+
+from ._activations import celu as celu
+from ._activations import elu as elu
+from ._activations import gelu as gelu
+from ._activations import glu as glu
+from ._activations import hardshrink as hardshrink
+from ._activations import hardsigmoid as hardsigmoid
+from ._activations import hardswish as hardswish
+from ._activations import hardtanh as hardtanh
+from ._activations import leaky_relu as leaky_relu
+from ._activations import logsigmoid as logsigmoid
+from ._activations import mish as mish
+from ._activations import prelu as prelu
+from ._activations import relu as relu
+from ._activations import relu6 as relu6
+from ._activations import selu as selu
+from ._activations import sigmoid as sigmoid
+from ._activations import silu as silu
+from ._activations import softplus as softplus
+from ._activations import softshrink as softshrink
+from ._activations import softsign as softsign
+from ._activations import tanh as tanh
+from ._activations import tanhshrink as tanhshrink
+from ._activations import threshold as threshold
+from ._classification import cross_entropy as cross_entropy
+from ._classification import nll_loss as nll_loss
+from ._common import older_reduction as older_reduction
+from ._layers import dropout as dropout
+from ._layers import flatten as flatten
+from ._layers import linear as linear
+from ._losses import binary_cross_entropy as binary_cross_entropy
+from ._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ._losses import hinge_embedding_loss as hinge_embedding_loss
+from ._losses import huber_loss as huber_loss
+from ._losses import kl_div as kl_div
+from ._losses import l1_loss as l1_loss
+from ._losses import mse_loss as mse_loss
+from ._losses import poisson_nll_loss as poisson_nll_loss
+from ._losses import smooth_l1_loss as smooth_l1_loss
+from ._losses import soft_margin_loss as soft_margin_loss
+from ._softmax import is_sigmoid as is_sigmoid
+from ._softmax import is_softmax as is_softmax
+from ._softmax import log_softmax as log_softmax
+from ._softmax import logsumexp as logsumexp
+from ._softmax import softmax as softmax
+from ._softmax import softmin as softmin
