@@ -248,7 +248,8 @@ def _as_array(part: Any, floating: DType) -> Array:
             "  fix: encode text and categories first, for example with cr.data.read_csv"
         )
     wanted = floating.np if array.dtype.kind == "f" else _whole(array.dtype)
-    return np.ascontiguousarray(array, wanted)
+    # ascontiguousarray alone would give a 0-d array an axis.
+    return np.ascontiguousarray(array, wanted).reshape(array.shape)
 
 
 def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:

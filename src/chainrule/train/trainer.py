@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..config import get_default_dtype
 from ..dtypes import DType
-from ..errors import EngineError, OptionError, TraceError
+from ..errors import EngineError, OptionError, StoreError, TraceError
 from ..io.arrays import Array
 from ..random import stream_key
 from ..tensor import Tensor
@@ -71,8 +72,8 @@ class Trainer:
         >>> run = trainer.fit((x, 2 * x + 1), epochs=100, batch_size=10)
         >>> bool(run.history["loss"][-1] < 1e-3)
         True
-        >>> [round(number, 1) for number in trainer.predict(np.array([[0.0], [1.0]]))[:, 0].tolist()]
-        [1.0, 3.0]
+        >>> trainer.predict(np.array([[0.0], [1.0]])).round(1).tolist()
+        [[1.0], [3.0]]
     """
 
     def __init__(
@@ -227,7 +228,9 @@ class Trainer:
             )
             self._train(session, opened)
         except BaseException:
-            recorder.end("failed" if run.status != "interrupted" else run.status)
+            # What went wrong matters more than whether a full disk lets it be recorded.
+            with contextlib.suppress(StoreError):
+                recorder.end("failed" if run.status != "interrupted" else run.status)
             raise
         finally:
             progress.close()
@@ -238,10 +241,13 @@ class Trainer:
         recorder = session.recorder
         if opened.tree is None and opened.store is not None:
             recorder.write(self._tree(session))
-        status = session.run()
-        self._counter = session.counter
-        session.publish()
-        session.runner.sync()
+        try:
+            status = session.run()
+        finally:
+            # Whatever happened, the user's tensors hold what the steps have reached.
+            self._counter = session.counter
+            session.publish()
+            session.runner.sync()
         tree = self._tree(session)
         if not recorder.has_checkpoint_here:
             recorder.write(tree)
