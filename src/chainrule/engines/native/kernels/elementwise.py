@@ -29,7 +29,7 @@ _UNROLL = 2
 
 
 @dataclass(frozen=True)
-class _Domain:
+class Domain:
     """Axes after merging: axis 0 has a run-time extent, ``factor`` points for each row asked for."""
 
     factor: int
@@ -88,7 +88,7 @@ def _write(
     )
     point = _Points(function, bound, len(operands), body)
     start, stop = (function.mul(each, domain.factor) for each in function.params[-2:])
-    axis = _vector_axis(domain, len(operands))
+    axis = vector_axis(domain, len(operands))
     if axis == 0:
         _along_rows(function, point, domain, lanes, start, stop)
     else:
@@ -99,12 +99,12 @@ def _write(
 
 def merged(
     inner: tuple[int, ...], strides: Sequence[tuple[int, ...]], merge: bool = True
-) -> _Domain:
+) -> Domain:
     """Merge axes that every array runs through as one; axes of one point vanish.
 
     Example:
         >>> merged((3, 4), [(12, 4, 1), (0, 4, 1)])
-        _Domain(factor=1, inner=(12,), strides=((12, 1), (0, 1)))
+        Domain(factor=1, inner=(12,), strides=((12, 1), (0, 1)))
     """
     axes = [(1, tuple(each[0] for each in strides))]
     for place, extent in enumerate(inner):
@@ -116,14 +116,14 @@ def merged(
             axes[-1] = (before * extent, along)
         else:
             axes.append((extent, along))
-    return _Domain(
+    return Domain(
         factor=axes[0][0],
         inner=tuple(extent for extent, _ in axes[1:]),
         strides=tuple(zip(*(along for _, along in axes), strict=True)) if strides else (),
     )
 
 
-def _vector_axis(domain: _Domain, first_output: int) -> int:
+def vector_axis(domain: Domain, first_output: int) -> int:
     """The axis whose points are neighbours in most arrays, the outputs first."""
     rank = len(domain.inner) + 1
 
@@ -159,7 +159,7 @@ class _Points:
 
 
 def _along_rows(
-    function: Function, point: _Points, domain: _Domain, lanes: int, start: Value, stop: Value
+    function: Function, point: _Points, domain: Domain, lanes: int, start: Value, stop: Value
 ) -> None:
     """Vectors along the run-time axis, everything else in loops around."""
 
@@ -176,7 +176,7 @@ def _along_rows(
     _nest(function, list(domain.inner), innermost)
 
 
-def _can_mask(function: Function, domain: _Domain, axis: int) -> bool:
+def _can_mask(function: Function, domain: Domain, axis: int) -> bool:
     return function.target.has_masks and all(each[axis] in (0, 1) for each in domain.strides)
 
 
@@ -228,7 +228,7 @@ def _nest(function: Function, extents: list[int], inside: Callable[[list[Value]]
 def _inside_rows(
     function: Function,
     point: _Points,
-    domain: _Domain,
+    domain: Domain,
     lanes: int,
     axis: int,
     start: Value,
