@@ -27,7 +27,7 @@ logical_and, logical_or, logical_not = np.logical_and, np.logical_or, np.logical
 right_shift, where = np.right_shift, np.where
 reshape, transpose, broadcast_to, flip = np.reshape, np.transpose, np.broadcast_to, np.flip
 swapaxes, stack, zeros = np.swapaxes, np.stack, np.zeros
-matmul = np.matmul
+matmul, as_array = np.matmul, np.asarray
 
 
 def integer_divide(a: Array, b: Array) -> Array:
