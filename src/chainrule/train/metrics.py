@@ -52,10 +52,11 @@ def correct(output: Tensor, target: Tensor, *, threshold: float = 0.5) -> Tensor
     if output.ndim == target.ndim + 1 and output.shape[0] == target.shape[0]:
         if output.ndim != 2:
             raise _no_accuracy(output, target)
-        return (output.argmax(1) == target).to(output.dtype).sum()
+        count: Tensor = (output.argmax(1) == target).to(output.dtype).sum()
+        return count
     if output.shape != target.shape:
         raise _no_accuracy(output, target)
-    right = ((output > threshold) == (target > 0.5)).to(output.dtype).sum()
+    right: Tensor = ((output > threshold) == (target > 0.5)).to(output.dtype).sum()
     each = output.numel() // max(output.shape[0], 1)
     return right if each <= 1 else right / each
 

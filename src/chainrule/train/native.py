@@ -69,7 +69,9 @@ class LoopCache:
         Raises:
             EngineError: the engine does not support an op; it is named.
         """
-        key = (signature(traced), tuple(map(id, examples.arrays)))
+        # The entry holds on to its arrays, so an address is not given to others meanwhile.
+        addresses = tuple(array.__array_interface__["data"][0] for array in examples.arrays)
+        key = (signature(traced), addresses, len(examples.arrays[0]))
         found = self._found.pop(key, None)
         if found is None:
             loop = native.compile_loop(traced.steps, examples.arrays, threads=self._threads)

@@ -103,26 +103,25 @@ class Opened:
     Args:
         name: the run's name; None keeps the record in memory.
         resume: go on where the run of that name stopped, if there is one.
-        describe: gives a new record's settings: config and seed.
+        fresh: a new record, with its settings: config and seed.
 
     Raises:
         StoreError: the name is taken and `resume` is False, another process trains it, or no
             checkpoint of it is whole.
     """
 
-    def __init__(self, name: str | None, resume: bool, describe: Callable[[], Run]) -> None:
+    def __init__(self, name: str | None, resume: bool, fresh: Run) -> None:
         self._stack = contextlib.ExitStack()
         self.store: Store | None = None
         self.tree: Tree | None = None  # the checkpoint to go on from
         self.found: RunRecord | None = None
         try:
-            self.run = self._open(name, resume, describe)
+            self.run = self._open(name, resume, fresh)
         except BaseException:
             self._stack.close()
             raise
 
-    def _open(self, name: str | None, resume: bool, describe: Callable[[], Run]) -> Run:
-        run = describe()
+    def _open(self, name: str | None, resume: bool, run: Run) -> Run:
         if name is None:
             return run
         store = self.store = self._stack.enter_context(Store())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,9 @@ class Trainer:
         self._step = TrainingStep(model, loss, optimizer, self.metrics)
         self._evaluation = EvaluationStep(model, loss, self.metrics)
         self._cache: Any = None
-        self._counter: int | None = None  # the shuffle's next block; None before the first fit
+        self._counter = 0  # the shuffle's next block
+        # Far from where weights are drawn from the same seed.
+        self._random = {"seed": seed or 0, "counter": 1 << 40}
 
     def fit(
         self,
@@ -156,10 +158,9 @@ class Trainer:
         if validation is not None:
             checked, _ = read_examples(validation, None, None, floating)
         settings = self._settings(examples, batching)
-        with Opened(run, resume, lambda: self._describe(settings)) as opened:
-            return self._fit(
-                opened, settings, examples, batching, checked, epochs, tuple(callbacks)
-            )
+        called = tuple(callbacks)
+        with Opened(run, resume, self._describe(settings)) as opened, self._own_randomness():
+            return self._fit(opened, settings, examples, batching, checked, epochs, called)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """The loss and the metrics over data, as ``fit`` takes it; nothing is trained.
@@ -215,7 +216,7 @@ class Trainer:
                 examples=examples,
                 batching=batching,
                 key=stream_key(run.seed, "shuffle"),
-                counter=self._counter or 0,
+                counter=self._counter,
                 ledger=ledger,
                 recorder=recorder,
                 progress=progress,
@@ -266,10 +267,6 @@ class Trainer:
         """Set model, optimizer, streams and ledger to where the run stands; returns steps done."""
         run, tree = opened.run, opened.tree
         if tree is None:
-            if self._counter is None:
-                self._counter = 0
-                if self.seed is not None:
-                    default_generator().manual_seed(self.seed)
             return 0
         assert run.name is not None
         check_same(run.config, settings, run.name)
@@ -336,6 +333,21 @@ class Trainer:
         run.config["engine"] = runner.engine
         found: Runner = runner
         return found
+
+    @contextlib.contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """What a seeded trainer draws does not depend on what others draw, nor they on it."""
+        if self.seed is None:
+            yield
+            return
+        generator = default_generator()
+        outside = generator.get_state()
+        generator.set_state(self._random)
+        try:
+            yield
+        finally:
+            self._random = generator.get_state()
+            generator.set_state(outside)
 
     # What a run is
 
