@@ -22,10 +22,10 @@ def _run(*command: str) -> bool:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KB, where this process may make one."""
+    """A file system of 1 MB, where this process may make one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if not _run("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)):
+    if not _run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)):
         pytest.skip("making a small file system needs root")
     yield folder
     assert _run("umount", "-l", str(folder))

@@ -54,7 +54,7 @@ def test_a_full_disk_says_so_and_loses_nothing(small_disk: Path) -> None:
     path = small_disk / "weights"
     write_bytes(path, b"old" * 1000)
     with pytest.raises(StorageError, match="the disk is full") as caught:
-        write_bytes(path, bytes(1_000_000))
+        write_bytes(path, bytes(2_000_000))
     assert caught.value.errno == errno.ENOSPC
     assert "The file that was there before is unchanged." in str(caught.value)
     assert "fix: free some space" in str(caught.value)

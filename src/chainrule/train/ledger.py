@@ -45,7 +45,7 @@ class Ledger:
 
     def resume(self, means: Mapping[str, Array], step: int, carry: Array) -> None:
         """Go on from recorded epochs and the sums of one that was under way."""
-        past = np.stack([means[name] for name in self.names], axis=1)
+        past = np.stack([means.get(name, np.zeros(0)) for name in self.names], axis=1)
         self._chunks, self.epochs = [past], len(past)
         self.step, self.carry = step, np.array(carry, np.float64)
 
