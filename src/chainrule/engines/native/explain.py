@@ -1,0 +1,81 @@
+"""What was compiled, in words: fusions, kernels, memory, time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .lower.plan import Planned
+from .lower.tasks import Task
+
+if TYPE_CHECKING:
+    from .machine import Built
+
+_NAMES_SHOWN = 12
+
+
+def explain(built: Built) -> str:
+    """A text of what a compiled program does.
+
+    It lists, for each variant of the step, the tasks by phase (a barrier stands between phases),
+    what each fuses, and its floating-point operations; then memory and the time of each stage.
+    """
+    lines: list[str] = []
+    for number, (planned, rows) in enumerate(zip(built.planned, built.rows, strict=True)):
+        lines += _step(number, planned, rows)
+    return "\n".join([*lines, *_memory(built), *_time(built)])
+
+
+def _step(number: int, planned: Planned, rows: int) -> list[str]:
+    kernels = {task.kernel.name for task in planned.tasks if task.kernel is not None}
+    lines = [
+        f"step {number}: {rows} rows, {planned.before} nodes, "
+        f"{len(planned.simplified.nodes())} after simplifying, {len(planned.tasks)} tasks, "
+        f"{len(kernels)} kernels, {planned.flops:,} operations"
+    ]
+    if planned.rewrites:
+        applied = ", ".join(f"{name} {count}" for name, count in sorted(planned.rewrites.items()))
+        lines.append(f"  rewrites: {applied}")
+    for position, phase in enumerate(planned.phases):
+        if position:
+            lines.append("  -- barrier --")
+        lines += [_task(task) for task in phase]
+    return lines
+
+
+def _task(task: Task) -> str:
+    kernel = "scalar code" if task.kernel is None else _kernel(task)
+    text = f"  {task.label}: {kernel}"
+    if task.flops:
+        text += f", {task.flops:,} operations"
+    if task.fused:
+        names = task.fused[:_NAMES_SHOWN]
+        more = len(task.fused) - len(names)
+        text += f" [{' '.join(names)}{f' and {more} more' if more else ''}]"
+    written = [a.buffer.label for a in task.arguments if a.writes]
+    return text + (f" -> {', '.join(written)}" if written else "")
+
+
+def _kernel(task: Task) -> str:
+    kernel = task.kernel
+    assert kernel is not None
+    form = f" ({kernel.form})" if kernel.form else ""
+    share = f"{task.length} {kernel.axis}" if task.shared else "one thread"
+    turns = f", {'x'.join(map(str, task.outer))} times" if task.outer else ""
+    return f"{kernel.name}{form}, {share}{turns}"
+
+
+def _memory(built: Built) -> list[str]:
+    layout = built.layout
+    return [
+        f"memory: {layout.kept:,} bytes kept, {layout.steps:,} for a step"
+        f" ({layout.unshared:,} without reuse),"
+        f" {layout.scratch:,} for each of {built.threads} thread{'s' if built.threads > 1 else ''}"
+    ]
+
+
+def _time(built: Built) -> list[str]:
+    stages = ", ".join(f"{name} {1e3 * spent:.1f}" for name, spent in built.seconds.items())
+    lines = built.machine.ir.count("\n")
+    return [
+        f"compiled in {1e3 * built.compile_seconds:.1f} ms ({stages}); {lines:,} lines of LLVM IR"
+    ]

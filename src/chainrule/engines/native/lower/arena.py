@@ -1,0 +1,82 @@
+"""The arena: all memory of a program, in one aligned block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .buffers import ALIGNMENT, Buffer
+from .driver import HEADER
+from .memory import lifetimes, place, place_kept, total_bytes
+from .plan import Planned
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of an arena's parts, in bytes.
+
+    Attributes:
+        kept: header, state, constants and run-time numbers.
+        steps: what the arrays of a step need, sharing memory when their lives do not overlap.
+        unshared: what they would need without sharing.
+        scratch: a thread's private memory.
+        total: everything.
+    """
+
+    kept: int
+    steps: int
+    unshared: int
+    scratch: int
+    total: int
+
+    @property
+    def scratch_start(self) -> int:
+        """Where the threads' private memory begins."""
+        return self.kept + self.steps
+
+
+def kept_buffers(shared: Iterable[Buffer], planned: Sequence[Planned]) -> list[Buffer]:
+    """Every buffer that outlives a step, once."""
+    found = dict.fromkeys(shared)
+    for each in planned:
+        for task in each.tasks:
+            for argument in task.arguments:
+                if argument.buffer.kept:
+                    found[argument.buffer] = None
+    return list(found)
+
+
+def lay_out(kept: Sequence[Buffer], planned: Sequence[Planned], threads: int) -> Layout:
+    """Give every buffer its offset.
+
+    Args:
+        kept: the buffers that outlive a step.
+        planned: the steps; their own buffers share one region, since one step runs at a time.
+        threads: how many threads run.
+    """
+    end = place_kept(kept, HEADER)
+    steps, unshared, scratch = end, 0, 0
+    for each in planned:
+        buffers = lifetimes(each.phases, by_task=threads == 1)
+        steps = max(steps, place(buffers, end))
+        unshared = max(unshared, total_bytes(buffers))
+        for task in each.tasks:
+            if task.kernel is not None:
+                scratch = max(scratch, -(-task.kernel.scratch // ALIGNMENT) * ALIGNMENT)
+    return Layout(end, steps - end, unshared, scratch, steps + scratch * threads)
+
+
+def allocate(layout: Layout, kept: Sequence[Buffer]) -> Array:
+    """The arena, zeroed and aligned, constants filled in."""
+    raw = np.zeros(layout.total + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    arena = raw[start : start + layout.total]
+    for buffer in kept:
+        if buffer.contents is not None:
+            buffer.view(arena)[...] = buffer.contents
+    return arena

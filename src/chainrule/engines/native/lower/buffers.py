@@ -1,0 +1,83 @@
+"""Buffers: where arrays lie while the program runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....dtypes import DType
+from ....graph.node import Node
+from .views import dense
+
+ALIGNMENT = 64
+
+
+@dataclass(eq=False)
+class Buffer:
+    """One array of the program: in the arena, or outside memory that the caller points to.
+
+    Attributes:
+        label: what it holds, for reading.
+        strides: elements from one place to the next, along each dimension.
+        kept: whether it outlives a step (state, constants, run-time numbers).
+        contents: what a constant holds.
+        pointer: name of the outside memory that it is; None when it lies in the arena.
+        offset: byte offset in the arena, set by the memory plan.
+        first, last: the span of plan positions in which it is in use.
+    """
+
+    label: str
+    shape: tuple[int, ...]
+    dtype: DType
+    strides: tuple[int, ...]
+    kept: bool = False
+    contents: np.ndarray[Any, Any] | None = None
+    pointer: str | None = None
+    offset: int = -1
+    first: int = -1
+    last: int = -1
+
+    @property
+    def bytes(self) -> int:
+        """Bytes from the first to the last element, in whole cache lines."""
+        if 0 in self.shape:
+            return ALIGNMENT
+        reach = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
+        size = (reach + 1) * self.dtype.itemsize
+        return -(-size // ALIGNMENT) * ALIGNMENT
+
+    def touch(self, position: int) -> None:
+        """Note that it is in use at a position of the plan."""
+        self.first = position if self.first < 0 else min(self.first, position)
+        self.last = max(self.last, position)
+
+    def view(self, arena: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The array inside an arena of bytes."""
+        start = arena[self.offset : self.offset + max(self.bytes, ALIGNMENT)]
+        steps = [step * self.dtype.itemsize for step in self.strides]
+        typed = start.view(self.dtype.np)
+        return np.lib.stride_tricks.as_strided(typed, self.shape, steps)
+
+
+def buffer_for(node: Node, label: str, **settings: Any) -> Buffer:
+    """A row-major buffer for a node's value."""
+    return Buffer(label, node.shape, node.dtype, dense(node.shape), **settings)
+
+
+@dataclass(frozen=True)
+class Place:
+    """An array as a kernel reaches it: a buffer, an offset, and a stride along each axis.
+
+    Strides and offset count elements; the axes are those of the cluster's space.
+    """
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every point of the space reads one element."""
+        return not any(self.strides)

@@ -1,0 +1,103 @@
+"""What every cluster's lowering needs: the module, the buffers, the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ....dtypes import int64
+from ....graph.node import Node
+from ..emit.ir import Module
+from .buffers import Buffer, Place
+from .cluster import Cluster
+from .formula import Reader, Step, evaluate, steps_of
+from .support import form
+
+
+@dataclass
+class Context:
+    """Shared by the lowering of one step's clusters.
+
+    Attributes:
+        module: where kernels go.
+        buffers: where each node in memory lies.
+        inline: nodes computed wherever they are used.
+        stored: computed nodes that must be written to their buffers.
+        tables: buffers holding 0, 1, 2, ..., by length; shared by all steps.
+    """
+
+    module: Module
+    buffers: Mapping[Node, Buffer]
+    inline: set[Node]
+    stored: set[Node]
+    tables: dict[int, Buffer] = field(default_factory=dict)
+
+    def table(self, length: int) -> Buffer:
+        """The buffer holding 0, 1, ... length - 1."""
+        if length not in self.tables:
+            contents = np.arange(length, dtype=np.int64)
+            self.tables[length] = Buffer(
+                f"0 to {length - 1}", (length,), int64, (1,), kept=True, contents=contents
+            )
+        return self.tables[length]
+
+    def reader(
+        self, cluster: Cluster, given: set[Node], index_axis: Mapping[int, int]
+    ) -> Reader:
+        """A reader of a cluster's sources."""
+        return Reader(cluster, self.buffers, self.inline, given, index_axis, self.table)
+
+    def outputs(self, cluster: Cluster) -> list[Node]:
+        """The members that are stored."""
+        return [node for node in cluster.axes if node in self.stored]
+
+
+@dataclass
+class Points:
+    """The elementwise members of a cluster as one body for a kernel.
+
+    Attributes:
+        steps: what is computed.
+        keys, places: the operands, in order.
+        outputs: the nodes given back, in order.
+    """
+
+    steps: list[Step]
+    keys: list[Any]
+    places: list[Place]
+    outputs: list[Node]
+    targets: list[Place]
+
+    def body(self, *given: Node) -> Callable[..., list[Any]]:
+        """The kernel's body; ``given`` are the nodes whose values come before the operands."""
+
+        def compute(e: Any, *values: Any) -> list[Any]:
+            known = dict(zip([*given, *self.keys], values, strict=True))
+            evaluate(e, self.steps, known)
+            return [known[node] for node in self.outputs]
+
+        return compute
+
+
+def points(
+    context: Context,
+    cluster: Cluster,
+    index_axis: Mapping[int, int],
+    given: Sequence[Node] = (),
+    nodes: Sequence[Node] | None = None,
+) -> Points:
+    """Gather the elementwise members (or some of them) with what they read and store."""
+    members = [n for n in (cluster.axes if nodes is None else nodes) if form(n) == "map"]
+    reader = context.reader(cluster, set(given), index_axis)
+    steps = steps_of(reader, members)
+    outputs = [n for n in (*given, *members) if n in context.stored]
+    return Points(
+        steps,
+        list(reader.places),
+        list(reader.places.values()),
+        outputs,
+        [reader.output(node) for node in outputs],
+    )

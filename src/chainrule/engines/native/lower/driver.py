@@ -1,0 +1,294 @@
+"""The driver: native functions that call the kernels of a step, and loop over steps.
+
+Memory of the arena begins with a header: the barrier's words, the control words, the table of
+outside pointers. Then come the buffers that are kept, then those of the steps, then the threads'
+private scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..emit.driver import BARRIER_BYTES, barrier, flush_denormals
+from ..emit.ir import Function, Module
+from ..emit.types import INT32, INT64, PTR, Type, Value
+from .tasks import Argument, Task
+
+STOP = BARRIER_BYTES  # int64: nonzero asks the loop to stop after the step
+DONE = STOP + 64  # int64: steps that were run
+AGREED = DONE + 64  # two int64 on lines of their own: what the first thread decided
+TABLE = AGREED + 128  # pointers to outside memory
+TABLE_ENTRIES = 56
+HEADER = TABLE + 8 * TABLE_ENTRIES
+MAX_THREADS = 256
+
+
+@dataclass
+class StepCode:
+    """What the writer of one step's function knows.
+
+    Attributes:
+        name: the function's name.
+        phases: the tasks.
+        grains: for each length of a shared axis, what splits are multiples of.
+        threaded: whether several threads run the step.
+        outside: which outside pointers it takes, and where they are in the table.
+        scratch: offset of the threads' scratch in the arena, and bytes for each.
+    """
+
+    name: str
+    phases: Sequence[Sequence[Task]]
+    threaded: bool
+    outside: Mapping[str, int]
+    grains: Mapping[int, int] = field(default_factory=dict)
+    scratch: tuple[int, int] = (0, 0)
+
+
+def grains(tasks: Sequence[Task]) -> dict[int, int]:
+    """For each length of a shared axis, the split that suits its kernels."""
+    found: dict[int, int] = {}
+    for task in tasks:
+        if task.kernel is None or not task.shared:
+            continue
+        grain = task.kernel.grain
+        if grain * 4 <= task.length:
+            found[task.length] = max(found.get(task.length, 1), grain)
+    return found
+
+
+class _Writer:
+    """Writes one step: ``step(arena, indices, sums, thread, threads)``."""
+
+    def __init__(self, module: Module, code: StepCode) -> None:
+        self.code = code
+        params = [("arena", PTR), ("indices", PTR), ("sums", PTR)]
+        params += [("thread", INT64), ("threads", INT64)]
+        self.function = module.function(code.name, params)
+        self.arena, indices, sums, self.thread, self.threads = self.function.params
+        self.barrier = barrier(module) if code.threaded else ""
+        self.outside = {"indices": indices, "sums": sums}
+        self.bounds: dict[int, tuple[Value, Value]] = {}
+
+    def write(self) -> None:
+        function = self.function
+        for name, entry in self.code.outside.items():
+            place = function.offset(self.arena, TABLE + 8 * entry)
+            self.outside[name] = function.load(place, PTR)
+        for number, phase in enumerate(self.code.phases):
+            if number and self.code.threaded:
+                self.wait()
+            self._phase(phase)
+        function.ret()
+
+    def wait(self) -> None:
+        """Write the barrier."""
+        write_barrier(self.function, self.barrier, self.arena, self.threads)
+
+    def _phase(self, tasks: Sequence[Task]) -> None:
+        """Tasks in order; neighbours that only the first thread does under one branch."""
+        group: list[Task] = []
+        for task in tasks:
+            if task.shared or not self.code.threaded:
+                self._alone(group)
+                group = []
+                self._task(task)
+            else:
+                group.append(task)
+        self._alone(group)
+
+    def _alone(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            return
+
+        def each() -> None:
+            for task in tasks:
+                self._task(task)
+
+        self.function.when(self.function.compare("eq", self.thread, 0), each)
+
+    def _pointer(self, argument: Argument, turns: Sequence[Value]) -> Value:
+        buffer, function = argument.buffer, self.function
+        size = buffer.dtype.itemsize
+        if buffer.pointer is not None:
+            pointer = function.offset(self.outside[buffer.pointer], argument.offset * size)
+        else:
+            pointer = function.offset(self.arena, buffer.offset + argument.offset * size)
+        for turn, stride in zip(turns, argument.outer, strict=False):
+            if stride:
+                pointer = function.offset(pointer, function.mul(turn, stride * size))
+        return pointer
+
+    def _task(self, task: Task) -> None:
+        if task.kernel is None:
+            assert task.write is not None
+            task.write(self.function, [self._pointer(each, ()) for each in task.arguments])
+            return
+        self._turns(task, [])
+
+    def _turns(self, task: Task, turns: list[Value]) -> None:
+        if len(turns) < len(task.outer):
+            extent = task.outer[len(turns)]
+            self.function.loop(0, extent, 1, [], lambda at, _: self._turns(task, [*turns, at]))
+            return
+        kernel = task.kernel
+        assert kernel is not None
+        pointers = [self._pointer(argument, turns) for argument in task.arguments]
+        if kernel.scratch:
+            pointers.append(self._scratch())
+        start, stop = self._bounds(task)
+        kernel.call(self.function, pointers, list(task.extents), start, stop)
+
+    def _scratch(self) -> Value:
+        start, size = self.code.scratch
+        base = self.function.offset(self.arena, start)
+        if not self.code.threaded:
+            return base
+        return self.function.offset(base, self.function.mul(self.thread, size))
+
+    def _bounds(self, task: Task) -> tuple[Value | int, Value | int]:
+        if not task.shared or not self.code.threaded:
+            return 0, task.length
+        if task.length not in self.bounds:
+            # Computed where it is first needed would be under a branch or in a loop: do it here.
+            raise AssertionError("bounds are prepared at the entry")
+        return self.bounds[task.length]
+
+    def prepare_bounds(self) -> None:
+        """Each thread's part of each shared length, from the thread numbers alone."""
+        if not self.code.threaded:
+            return
+        function = self.function
+        lengths = {task.length for phase in self.code.phases for task in phase if task.shared}
+        for length in sorted(lengths):
+            grain = self.code.grains.get(length, 1)
+            units = -(-length // grain)
+
+            def bound(thread: Value, length: int = length, grain: int = grain, units: int = units) -> Value:
+                unit = function.udiv(function.mul(thread, units), self.threads)
+                return function.min(function.mul(unit, grain), length)
+
+            self.bounds[length] = (bound(self.thread), bound(function.add(self.thread, 1)))
+
+
+def write_barrier(function: Function, name: str, arena: Value, threads: Value) -> None:
+    """Write a wait for all threads."""
+    count = function.value(f"trunc i64 {threads.text} to i32", INT32)
+    function.call(name, [arena, count])
+
+
+def write_step(module: Module, code: StepCode) -> None:
+    """Add the function of one step."""
+    writer = _Writer(module, code)
+    writer.prepare_bounds()
+    writer.write()
+
+
+@dataclass(frozen=True)
+class LoopCode:
+    """What the writer of the loop knows.
+
+    Attributes:
+        steps: names of the step functions, by variant.
+        rows: how many rows of data each variant takes.
+        sums: how many sums a step reports.
+        threaded: whether several threads run.
+    """
+
+    steps: Sequence[str]
+    rows: Sequence[int]
+    sums: int
+    threaded: bool
+
+
+def write_loop(module: Module, code: LoopCode) -> None:
+    """Add ``run(arena, indices, plan, sums, steps, threads, thread)``, the loop over steps."""
+    params: list[tuple[str, Type]] = [(n, PTR) for n in ("arena", "indices", "plan", "sums")]
+    params += [(n, INT64) for n in ("steps", "threads", "thread")]
+    function = module.function("run", params, exported=True)
+    arena, indices, plan, sums, steps, threads, thread = function.params
+    name = barrier(module) if code.threaded else ""
+    restore = flush_denormals(function)
+    head, leave, again = (function.fresh(each) for each in ("head", "leave", "again"))
+    entry = function._block
+    function.line(f"br label %{head}")
+    function.block(head)
+    number, row = Value(f"%{function.fresh('n')}", INT64), Value(f"%{function.fresh('r')}", INT64)
+    next_number = Value(f"%{function.fresh('n')}", INT64)
+    next_row = Value(f"%{function.fresh('r')}", INT64)
+    function.line(f"{number.text} = phi i64 [0, %{entry}], [{next_number.text}, %{again}]")
+    function.line(f"{row.text} = phi i64 [0, %{entry}], [{next_row.text}, %{again}]")
+    variant = function.load(function.offset(plan, number, "i32"), INT32)
+    arguments = [
+        arena,
+        function.offset(indices, row, "i32"),
+        function.offset(sums, function.mul(number, 8 * code.sums)),
+        thread,
+        threads,
+    ]
+    taken = _call_variant(function, code, variant, arguments)
+    _agree_to_stop(function, code, arena, number, thread, lambda: write_barrier(function, name, arena, threads))
+    stop = function.load(_agreed(function, arena, number), INT64)
+    moved = function.add(row, taken)
+    function.line(f"{next_number.text} = add i64 {number.text}, 1")
+    function.line(f"{next_row.text} = add i64 {moved.text}, 0")
+    more = function.compare("lt", next_number, steps)
+    going = function.compare("eq", stop, 0)
+    both = function.value(f"and i1 {more.text}, {going.text}", more.type)
+    function.line(f"br i1 {both.text}, label %{again}, label %{leave}")
+    function.block(again)
+    function.line(f"br label %{head}")
+    function.block(leave)
+    first = function.compare("eq", thread, 0)
+    function.when(first, lambda: function.store(next_number, function.offset(arena, DONE)))
+    restore()
+    function.ret()
+
+
+def _call_variant(
+    function: Function, code: LoopCode, variant: Value, arguments: Sequence[Value]
+) -> Value:
+    """Call the step's function; returns how many rows it took."""
+    if len(code.steps) == 1:
+        function.call(code.steps[0], arguments)
+        return function.i64(code.rows[0])
+    taken = function.i64(code.rows[0])
+    for number, (name, rows) in enumerate(zip(code.steps, code.rows, strict=True)):
+        chosen = function.compare("eq", variant, number)
+        taken = function.select(chosen, rows, taken)
+        function.when(chosen, _caller(function, name, arguments))
+    return taken
+
+
+def _caller(function: Function, name: str, arguments: Sequence[Value]) -> Callable[[], None]:
+    return lambda: function.call(name, arguments)
+
+
+def _agreed(function: Function, arena: Value, number: Value) -> Value:
+    """The word on which the threads agree to stop; two take turns, so that none is overwritten
+    before the slowest thread has read it."""
+    turn = function.value(f"and i64 {number.text}, 1", INT64)
+    return function.offset(function.offset(arena, AGREED), function.mul(turn, 64))
+
+
+def _agree_to_stop(
+    function: Function,
+    code: LoopCode,
+    arena: Value,
+    number: Value,
+    thread: Value,
+    wait: Callable[[], None],
+) -> None:
+    """The first thread reads the stop word and tells the others; all wait for the step's end."""
+
+    def tell() -> None:
+        asked = function.value(
+            f"load volatile i64, ptr {function.offset(arena, STOP).text}, align 8", INT64
+        )
+        function.store(asked, _agreed(function, arena, number))
+
+    if not code.threaded:
+        tell()
+        return
+    function.when(function.compare("eq", thread, 0), tell)
+    wait()

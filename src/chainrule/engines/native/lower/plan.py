@@ -1,0 +1,250 @@
+"""The plan of one step: from its graph to tasks in phases on buffers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....dtypes import float64
+from ....graph.graph import Graph
+from ....graph.node import CONSTANT, Node
+from ..emit.ir import Module
+from .buffers import Buffer, Place, buffer_for
+from .cluster import Cluster, is_computed, reads
+from .context import Context
+from .fuse import Fusion, fuse, stored
+from .lowering import copy_task, lower, write_sums
+from .schedule import phases
+from .settle import settle
+from .simplify import simplify
+from .tasks import Argument, Task
+from .views import layout_of, under
+
+# Kinds of kernels that may write a state where they read it.
+_IN_PLACE = ("map", "product", "column", "scalar")
+
+
+class Buffers(dict[Node, Buffer]):
+    """The buffer of each node; constants get theirs when first asked for."""
+
+    def __missing__(self, node: Node) -> Buffer:
+        if node.op is not CONSTANT or not node.has_value:
+            raise KeyError(node)
+        contents = np.array(node.value(), node.dtype.np)
+        made = buffer_for(node, node.name or "constant", kept=True, contents=contents)
+        self[node] = made
+        return made
+
+
+@dataclass
+class Planned:
+    """One step, ready to be written as code.
+
+    Attributes:
+        phases: the tasks; a barrier stands between phases.
+        buffers: where each node lies.
+        fusion: the clusters.
+        simplified: the graph they come from.
+        rewrites: how often each rewrite was applied.
+        before: how many nodes the graph had before simplification.
+        seconds: time of each stage.
+    """
+
+    phases: list[list[Task]]
+    buffers: Buffers
+    fusion: Fusion
+    simplified: Graph
+    rewrites: dict[str, int]
+    before: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks in the order of one thread."""
+        return [task for phase in self.phases for task in phase]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the step."""
+        return sum(task.flops for task in self.tasks)
+
+
+def prepare(graph: Graph, owned: set[int]) -> tuple[Graph, dict[str, int]]:
+    """Simplify a graph and settle its views.
+
+    Args:
+        graph: any graph.
+        owned: positions of outputs that need memory of their own.
+    """
+    simplified, rewrites = simplify(graph)
+    return settle(simplified, owned), rewrites
+
+
+def plan(
+    module: Module,
+    graph: Graph,
+    leaves: Mapping[Node, Buffer],
+    updates: Sequence[tuple[Node, Node]],
+    results: Mapping[Node, Buffer],
+    tables: dict[int, Buffer],
+    first: Iterable[Task] = (),
+    sums: Sequence[Node] = (),
+    seconds: dict[str, float] | None = None,
+) -> tuple[list[list[Task]], Buffers, Fusion]:
+    """Plan a prepared graph.
+
+    Args:
+        module: where kernels go.
+        graph: simplified and settled.
+        leaves: the buffers of its inputs.
+        updates: (input, output): the output takes the input's buffer when the step is over.
+        results: outputs whose buffers are given.
+        tables: index tables, shared by all steps.
+        first: tasks that fill inputs.
+        sums: nodes of one element that the step reports.
+        seconds: filled with the time of each stage.
+    """
+    clock = _Clock(seconds)
+    fusion = fuse(graph)
+    clusters = fusion.clusters()
+    clock.mark("fuse")
+    buffers = Buffers(leaves)
+    needed = stored(fusion, clusters)
+    in_place = _in_place(fusion, clusters, updates, needed)
+    for source, output in in_place.items():
+        buffers[output] = buffers[source]
+    for node, buffer in results.items():
+        buffers.setdefault(node, buffer)
+    for number, node in enumerate(fusion.order):
+        if node in needed and node not in buffers:
+            buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
+    clusters = _ordered(fusion, clusters, in_place)
+    clock.mark("layout")
+    context = Context(module, buffers, fusion.inline, needed, tables)
+    tasks = list(first)
+    for cluster in clusters:
+        tasks += lower(context, cluster)
+    for source, output in updates:
+        if in_place.get(source) is not output:
+            tasks.append(_copy(context, source, output))
+    if sums:
+        tasks.append(_report(buffers, sums))
+    clock.mark("kernels")
+    made = phases(tasks)
+    clock.mark("schedule")
+    return made, buffers, fusion
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float] | None) -> None:
+        self.seconds = {} if seconds is None else seconds
+        self.last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
+
+
+def _copy(context: Context, source: Node, output: Node) -> Task:
+    """The new state copied into the place of the old one, which others had to read first."""
+    places = [
+        Place(buffer, 0, buffer.strides)
+        for buffer in (context.buffers[output], context.buffers[source])
+    ]
+    return copy_task(context, f"copy {source.name or 'state'}", *places)
+
+
+def _in_place(
+    fusion: Fusion,
+    clusters: Sequence[Cluster],
+    updates: Sequence[tuple[Node, Node]],
+    needed: set[Node],
+) -> dict[Node, Node]:
+    """The updates whose output may be written over its input while the step runs."""
+    chosen: dict[Node, Node] = {}
+    for source, output in updates:
+        if output not in needed or output in chosen.values() or not is_computed(output):
+            continue
+        writer = fusion.owner[output]
+        if writer.kind not in _IN_PLACE or not _reads_same_point(fusion, writer, source, output):
+            continue
+        chosen[source] = output
+        if not _acyclic(fusion, clusters, chosen):
+            del chosen[source]
+    return chosen
+
+
+def _reads_same_point(fusion: Fusion, writer: Cluster, source: Node, output: Node) -> bool:
+    """Whether the writer reads the old state, if at all, only where it writes the new."""
+    for node in writer.axes:
+        for base, axes in reads(writer, node, fusion.inline):
+            if base is source and axes != writer.axes[output]:
+                return False
+    return source.shape == output.shape and source.dtype is output.dtype
+
+
+def _followers(
+    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
+) -> dict[Cluster, set[Cluster]]:
+    """Which clusters must follow each: those that read it, and who overwrites what it reads."""
+    after = {cluster: fusion.consumers(cluster) for cluster in clusters}
+    for source, output in in_place.items():
+        writer = fusion.owner[output]
+        for user in fusion.users.get(source, ()):
+            reader = fusion.owner[user]
+            if reader is not writer:
+                after[reader] = after[reader] | {writer}
+    return after
+
+
+def _sorted(
+    fusion: Fusion, clusters: Sequence[Cluster], after: Mapping[Cluster, set[Cluster]]
+) -> list[Cluster]:
+    waiting = dict.fromkeys(clusters, 0)
+    for followers in after.values():
+        for cluster in followers:
+            waiting[cluster] += 1
+    place = {cluster: number for number, cluster in enumerate(clusters)}
+    ready = [cluster for cluster in clusters if waiting[cluster] == 0]
+    result: list[Cluster] = []
+    while ready:
+        cluster = min(ready, key=place.__getitem__)
+        ready.remove(cluster)
+        result.append(cluster)
+        for follower in after[cluster]:
+            waiting[follower] -= 1
+            if waiting[follower] == 0:
+                ready.append(follower)
+    return result
+
+
+def _acyclic(
+    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
+) -> bool:
+    after = _followers(fusion, clusters, in_place)
+    return len(_sorted(fusion, clusters, after)) == len(clusters)
+
+
+def _ordered(
+    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
+) -> list[Cluster]:
+    """The clusters in an order that is right on one thread."""
+    return _sorted(fusion, clusters, _followers(fusion, clusters, in_place))
+
+
+def _report(buffers: Buffers, sums: Sequence[Node]) -> Task:
+    """Scalar code that stores a step's sums, as float64, in its row of the report."""
+    row = Buffer("sums", (len(sums),), float64, (1,), pointer="sums")
+    arguments = []
+    for node in sums:
+        buffer = buffers[under(node)]
+        layout = layout_of(node, buffer.strides)
+        assert layout is not None
+        arguments.append(Argument(buffer, layout[0], 0))
+    read = [argument.buffer for argument in arguments]
+    arguments.append(Argument(row, 0, 0, writes=True, reads=False))
+    return Task("report sums", None, arguments, write=write_sums(read))

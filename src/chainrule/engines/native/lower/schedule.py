@@ -1,0 +1,80 @@
+"""The order of tasks, and where the threads must wait for each other.
+
+Tasks are put into phases. Inside a phase every thread runs its part of each task without waiting:
+two tasks of a phase that touch the same buffer touch, on each thread, the same part of it. Between
+phases stands a barrier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .buffers import Buffer
+from .tasks import Signature, Task
+
+Use = tuple[Signature, bool]  # which part, and whether it is written
+
+
+def uses(task: Task) -> dict[Buffer, list[Use]]:
+    """What a task touches: for each buffer of the arena, which part and whether it writes."""
+    found: dict[Buffer, list[Use]] = {}
+    for argument in task.arguments:
+        if argument.buffer.pointer is None:
+            use = (task.signature(argument), argument.writes)
+            found.setdefault(argument.buffer, []).append(use)
+    return found
+
+
+def _meet(before: list[Use], after: list[Use]) -> tuple[bool, bool]:
+    """Whether two tasks' uses of a buffer are in conflict, and whether only on the same thread."""
+    conflict, local = False, True
+    for part, writes in before:
+        for other, also_writes in after:
+            if writes or also_writes:
+                conflict = True
+                local = local and part is not None and part == other
+    return conflict, local
+
+
+def conflicts(tasks: Sequence[Task]) -> list[dict[int, bool]]:
+    """For each task, the earlier tasks that it must follow; true where a thread's order will do."""
+    touched = [uses(task) for task in tasks]
+    history: dict[Buffer, list[int]] = {}
+    result: list[dict[int, bool]] = []
+    for number, used in enumerate(touched):
+        before: dict[int, bool] = {}
+        for buffer, mine in used.items():
+            for earlier in history.setdefault(buffer, []):
+                conflict, local = _meet(touched[earlier][buffer], mine)
+                if conflict:
+                    before[earlier] = before.get(earlier, True) and local
+            history[buffer].append(number)
+        result.append(before)
+    return result
+
+
+def phases(tasks: Sequence[Task]) -> list[list[Task]]:
+    """Tasks in phases: as few barriers as a greedy choice finds, each task as early as it can.
+
+    Args:
+        tasks: in an order that is right on one thread.
+    """
+    before = conflicts(tasks)
+    placed: dict[int, int] = {}
+    result: list[list[Task]] = []
+    while len(placed) < len(tasks):
+        now = len(result)
+        chosen: list[int] = []
+        for number in range(len(tasks)):
+            if number in placed:
+                continue
+            ready = all(
+                earlier in placed and (local or placed[earlier] < now)
+                for earlier, local in before[number].items()
+            )
+            if ready:
+                placed[number] = now
+                chosen.append(number)
+        assert chosen, "tasks wait for each other"
+        result.append([tasks[number] for number in chosen])
+    return result

@@ -1,0 +1,174 @@
+"""From planned steps to a running machine: the module, the arena, the team."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...graph.graph import Graph
+from ...graph.node import Node
+from . import jit
+from .emit.ir import Module
+from .lower.arena import Layout, allocate, kept_buffers, lay_out
+from .lower.buffers import Buffer
+from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, grains, write_loop, write_step
+from .lower.plan import Planned, plan
+from .lower.tasks import Task
+from .target import Target
+from .team import Team, thread_count
+
+Array = np.ndarray[Any, Any]
+# Below this much work in a step, waiting for other threads costs more than they save.
+THREADED_FROM = 200_000
+
+
+@dataclass
+class Built:
+    """A compiled loop: machine code, memory, threads.
+
+    Attributes:
+        planned: the variants of the step.
+        rows: how many rows of data each takes.
+        sums: how many sums a step reports.
+        state, scalars: the shared buffers, in order.
+        layout: the arena's parts.
+        arena: the memory.
+        data: the outside arrays, kept alive.
+    """
+
+    planned: list[Planned]
+    rows: list[int]
+    sums: int
+    state: list[Buffer]
+    scalars: list[Buffer]
+    layout: Layout
+    arena: Array
+    data: list[Array]
+    machine: jit.Machine
+    threads: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._team = Team(self.machine.address("run"), self.threads)
+        table = self.arena[TABLE:]
+        for number, array in enumerate(self.data):
+            table[8 * number : 8 * number + 8].view(np.int64)[0] = array.ctypes.data
+
+    @property
+    def compile_seconds(self) -> float:
+        """What planning and compiling took."""
+        return sum(self.seconds.values())
+
+    def run(self, indices: Array, steps: Array, scalars: Sequence[float]) -> Array:
+        """Run the steps of a plan; see :meth:`.loop.Loop.run`."""
+        for buffer, number in zip(self.scalars, scalars, strict=True):
+            buffer.view(self.arena)[...] = number
+        report = np.zeros((steps.size, self.sums), np.float64)
+        if not steps.size:
+            return report
+        words = self.arena[STOP : DONE + 8].view(np.int64)
+        words[0] = words[-1] = 0
+        self._team(
+            self.arena.ctypes.data,
+            indices.ctypes.data,
+            steps.ctypes.data,
+            report.ctypes.data,
+            steps.size,
+            self.threads,
+        )
+        return report[: int(words[-1])]
+
+
+class Workshop:
+    """What the steps of one program share while they are compiled.
+
+    Args:
+        threads: how many threads; None for as many as the work is worth.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        self.threads = threads
+        self.module = Module(Target.host())
+        self.tables: dict[int, Buffer] = {}
+        self.seconds: dict[str, float] = {}
+
+    def add_time(self, stage: str, started: float) -> None:
+        """Count the time since ``started`` to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def plan(
+        self,
+        prepared: Graph,
+        rewrites: dict[str, int],
+        graph: Graph,
+        leaves: Mapping[Node, Buffer],
+        updates: Sequence[tuple[Node, Node]],
+        results: Mapping[Node, Buffer],
+        first: Iterable[Task] = (),
+        sums: Sequence[Node] = (),
+    ) -> Planned:
+        """Plan one prepared step; see :func:`.lower.plan.plan`."""
+        phases, buffers, fusion = plan(
+            self.module, prepared, leaves, updates, results, self.tables, first, sums, self.seconds
+        )
+        return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()))
+
+    def build(
+        self,
+        planned: list[Planned],
+        rows: list[int],
+        sums: int,
+        state: list[Buffer],
+        scalars: list[Buffer],
+        outside: Mapping[str, int],
+        data: list[Array],
+        results: Iterable[Buffer] = (),
+    ) -> Built:
+        """Lay the memory out, write the module and compile it."""
+        started = time.perf_counter()
+        threads = self._threads(planned)
+        kept = kept_buffers([*state, *scalars, *results], planned)
+        layout = lay_out(kept, planned, threads)
+        self.add_time("memory", started)
+        started = time.perf_counter()
+        names = [self._write(each, k, layout, threads, outside) for k, each in enumerate(planned)]
+        write_loop(self.module, LoopCode(names, rows, sums, threads > 1))
+        text = self.module.text()
+        self.add_time("emit", started)
+        started = time.perf_counter()
+        machine = jit.compile(text, self.module.target)
+        self.add_time("machine code", started)
+        arena = allocate(layout, kept)
+        return Built(
+            planned, rows, sums, state, scalars, layout, arena, data, machine, threads, self.seconds
+        )
+
+    def _threads(self, planned: Sequence[Planned]) -> int:
+        if self.threads is not None:
+            return max(1, self.threads)
+        work = max((each.flops for each in planned), default=0)
+        return 1 if work < THREADED_FROM else thread_count()
+
+    def _write(
+        self, planned: Planned, number: int, layout: Layout, threads: int, outside: Mapping[str, int]
+    ) -> str:
+        used = {
+            argument.buffer.pointer
+            for task in planned.tasks
+            for argument in task.arguments
+            if argument.buffer.pointer
+        }
+        code = StepCode(
+            f"step.{number}",
+            planned.phases,
+            threads > 1,
+            {name: entry for name, entry in outside.items() if name in used},
+            grains(planned.tasks),
+            (layout.scratch_start, layout.scratch),
+        )
+        write_step(self.module, code)
+        return code.name
