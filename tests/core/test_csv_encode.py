@@ -68,8 +68,8 @@ def test_columns_that_cannot_help_are_left_out_with_the_reason():
     rows = 60
     rng = np.random.default_rng(0)
     data = table(
-        id=list(rng.permutation(rows) + 1), same=[7] * rows, none=[None] * rows,
-        name=[f"n{k}" for k in range(rows)], x=list(rng.normal(size=rows)),
+        id=(rng.permutation(rows) + 1).tolist(), same=[7] * rows, none=[None] * rows,
+        name=[f"n{k}" for k in range(rows)], x=rng.normal(size=rows).tolist(),
         y=[k % 2 for k in range(rows)],
     )  # fmt: skip
     encoder = TableEncoder.fit(data, "y")
