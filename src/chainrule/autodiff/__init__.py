@@ -5,3 +5,4 @@ from __future__ import annotations
 from ._sweep import Part as Part
 from ._sweep import Sweep as Sweep
 from ._sweep import sweep as sweep
+from ._sweep import sweep_all as sweep_all

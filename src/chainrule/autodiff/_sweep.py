@@ -7,12 +7,12 @@ the sweep meets the consumers, so that the sum has the same bits every time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import STATE, set_state
+from ..config import STATE
 from ..errors import GradientError, ShapeError
 from ..graph.node import CONSTANT, Node
 from ..graph.walk import topological
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Sweep:
-    """The gradients of one output with respect to every node on the way.
+    """The gradients of outputs with respect to every node on the way.
 
     Example:
         >>> import chainrule as cr
@@ -48,10 +48,10 @@ class Sweep:
         5.0
     """
 
-    def __init__(self, output: Node) -> None:
-        self.output = output
+    def __init__(self) -> None:
         self.gradients: dict[Node, Node] = {}
         self._parts: dict[Node, list[Part]] = {}
+        self._labels: dict[Node, list[Node]] = {}
 
     def __getitem__(self, node: Node) -> Node | None:
         return self.gradients.get(node)
@@ -61,17 +61,40 @@ class Sweep:
         return self._parts.get(node, [])
 
     def _add(self, node: Node, part: Part) -> None:
-        self._parts.setdefault(node, []).append(part)
+        found = self._parts.get(node)
+        if found is None:
+            self._parts[node] = [part]
+        else:
+            found.append(part)
 
-    def _total(self, node: Node) -> Node | None:
-        parts = self._parts.get(node)
-        if not parts:
-            return self.gradients.get(node)
+    def _seed(self, output: Node, seed: Any) -> None:
+        before: Any = self.gradients.get(output)
+        self.gradients[output] = seed if before is None else before + seed
+
+    def _total(self, node: Node) -> Any:
+        """The sum of a node's parts: its complete gradient, or None."""
         total: Any = self.gradients.get(node)
+        parts = self._parts.get(node)
+        if parts is None:
+            return total
         for part in parts:
             total = part.gradient if total is None else total + part.gradient
         self.gradients[node] = total
-        return total  # type: ignore[no-any-return]
+        return total
+
+    def _totals(self, node: Node) -> tuple[Any, ...] | None:
+        """The same for a node of several outputs, which ``pick`` nodes use: one for each output."""
+        totals: list[Any] = [None] * len(node.aval)
+        for part in self.parts(node):
+            index = part.consumer.attrs["index"]
+            before = totals[index]
+            totals[index] = part.gradient if before is None else before + part.gradient
+        return None if all(total is None for total in totals) else tuple(totals)
+
+    def _label(self) -> None:
+        """Let each gradient know the nodes whose partial derivative it is."""
+        for gradient, nodes in self._labels.items():
+            gradient.wrt = tuple(dict.fromkeys((*gradient.wrt, *nodes)))
 
 
 def differentiable(node: Node) -> bool:
@@ -102,29 +125,46 @@ def sweep(
     Raises:
         GradientError: when J has more than one element and no seed is given.
     """
-    if seed is None:
-        seed = _ones_like(output)
-    order, inside = _region(output, wanted)
-    result = Sweep(output)
-    result.gradients[output] = seed
+    return sweep_all([(output, _ones_like(output) if seed is None else seed)], wanted, adjust)
+
+
+def sweep_all(
+    seeds: Sequence[tuple[Node, Node]],
+    wanted: Iterable[Node] | None = None,
+    adjust: Callable[[Node, Node], Node] | None = None,
+) -> Sweep:
+    """Differentiate several outputs at once: the gradient of the sum of their products with seeds.
+
+    Args:
+        seeds: (output, its own gradient) pairs; an output may stand twice.
+        wanted, adjust: as for :func:`sweep`.
+    """
+    order, inside = _region([output for output, _ in seeds], wanted)
+    result = Sweep()
+    for output, seed in seeds:
+        result._seed(output, seed)
     label = STATE.recording or STATE.trace is not None
     before = STATE.source
-    quiet = set_state(quiet=True)
-    with quiet, np.errstate(all="ignore"):
-        try:
+    quiet = STATE.quiet
+    STATE.quiet = True
+    try:
+        with np.errstate(all="ignore"):
             for node in reversed(order):
-                gradient = result._total(node)
+                several = type(node.aval) is tuple
+                gradient: Any = result._totals(node) if several else result._total(node)
                 if gradient is None:
                     continue
-                if adjust is not None and node.handle is not None:
+                if adjust is not None and node.handle is not None and not several:
                     gradient = result.gradients[node] = adjust(node, gradient)
-                if label and node not in gradient.wrt and gradient.op is not CONSTANT:
-                    gradient.wrt = (*gradient.wrt, node)
+                if label and not several and gradient.op is not CONSTANT:
+                    result._labels.setdefault(gradient, []).append(node)
                 if node.inputs:
                     STATE.source = node
                     _push(node, gradient, inside, result)
-        finally:
-            STATE.source = before
+    finally:
+        STATE.source = before
+        STATE.quiet = quiet
+    result._label()
     return result
 
 
@@ -141,44 +181,59 @@ def _ones_like(output: Node) -> Node:
     return constant_array(np.ones(output.shape, output.dtype.np), output.dtype)
 
 
-def _region(output: Node, wanted: Iterable[Node] | None) -> tuple[list[Node], set[Node]]:
+def _region(
+    outputs: list[Node], wanted: Iterable[Node] | None
+) -> tuple[list[Node], Container[Node]]:
     """The nodes to visit, each after its inputs, and the same as a set."""
+    everything = STATE.recording
     if wanted is None:
-        everything = STATE.recording
         order = topological(
-            [output], lambda node: node.requires_grad or (everything and differentiable(node))
+            outputs, lambda node: node.requires_grad or (everything and differentiable(node))
         )
         return order, set(order)
-    targets = set(wanted)
-    inside: set[Node] = set()
-    for node in topological([output]):
-        if node in targets or any(source in inside for source in node.inputs):
+    inside = set(wanted)
+    # A node whose history is not to be followed (made under no_grad, say) hides what is behind it,
+    # although a trace keeps its inputs.
+    open_ = topological(outputs, lambda node: node.requires_grad or everything or node in inside)
+    for node in open_:
+        if node not in inside and any(source in inside for source in node.inputs):
             inside.add(node)
-    return topological([output], inside.__contains__), inside
+    return topological(outputs, inside.__contains__), inside
 
 
-def _push(node: Node, gradient: Node, inside: set[Node], result: Sweep) -> None:
+def _push(node: Node, gradient: Any, inside: Container[Node], result: Sweep) -> None:
     """Send a node's gradient to its inputs, by the op's rules."""
     op = node.op
     rules = op.vjps
     if not rules:
         return
-    for slot, source in enumerate(node.inputs):
+    inputs = node.inputs
+    if op.joint:
+        _push_jointly(node, gradient, inside, result)
+        return
+    for slot, source in enumerate(inputs):
         if source not in inside or not differentiable(source):
             continue
         rule = rules[0] if op.variadic else rules[slot]
         if rule is None:
             continue
         if op.variadic:
-            term = rule(gradient, node, *node.inputs, slot=slot, **node.attrs)
+            term = rule(gradient, node, *inputs, slot=slot, **node.attrs)
         else:
-            term = rule(gradient, node, *node.inputs, **node.attrs)
-        if isinstance(source.aval, tuple):
-            result._add(source, Part(node, slot, term))
-            continue
-        if term.aval.shape != source.aval.shape:
+            term = rule(gradient, node, *inputs, **node.attrs)
+        if type(source.aval) is not tuple and term.aval.shape != source.aval.shape:
             term = sum_to(term, source.aval.shape)
         result._add(source, Part(node, slot, term))
+
+
+def _push_jointly(node: Node, gradient: Any, inside: Container[Node], result: Sweep) -> None:
+    """The same for an op whose one rule gives the gradients of all inputs at once."""
+    asked = tuple(source in inside and differentiable(source) for source in node.inputs)
+    rule: Any = node.op.vjps[0]
+    terms = rule(gradient, node, *node.inputs, asked=asked, **node.attrs)
+    for slot, (source, term) in enumerate(zip(node.inputs, terms, strict=True)):
+        if term is not None:
+            result._add(source, Part(node, slot, term))
 
 
 def check_seed(output: Node, seed: Node) -> None:

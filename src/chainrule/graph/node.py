@@ -77,6 +77,9 @@ class Op:
         slopes: how each local derivative is written, in TeX; empty for structured ops.
         domain: the interval tests draw inputs from.
         variadic: whether it takes any number of inputs, with one rule for all.
+        joint: whether ``vjps`` is one rule for all inputs at once, called with ``asked=`` (which
+            inputs' gradients are wanted) and, for an op of several outputs, with a tuple of their
+            gradients; it gives a gradient, or None, for each input.
         silent: whether NumPy never warns while computing it.
     """
 
@@ -93,6 +96,7 @@ class Op:
     domain: tuple[float, float] = (-3.0, 3.0)
     variadic: bool = False
     silent: bool = False
+    joint: bool = False
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:

@@ -171,10 +171,17 @@ def _infer(op: Op, inputs: tuple[Node, ...], attrs: Any, key: Any) -> Any:
         entry = (aval, casts, differentiable)
     except ChainruleError as error:
         raise located(error, op, inputs) from None
+    if _depends_on_settings(op, inputs) or op.joint:
+        return entry
     if len(op.cache) >= _CACHE_LIMIT:
         op.cache.clear()
     op.cache[key] = entry
     return entry
+
+
+def _depends_on_settings(op: Op, inputs: tuple[Node, ...]) -> bool:
+    """Whether the default dtype decides the result's, which must then not be remembered."""
+    return op.promote == "float" and not any(node.aval.dtype.is_float for node in inputs)
 
 
 def _meeting(op: Op, avals: list[Any]) -> list[DType | None]:

@@ -14,7 +14,7 @@ from ..dtypes import DType
 from ..errors import DTypeError, GradientError, OptionError
 from ..graph.node import INPUT, NO_ATTRS, Node, make_aval
 from ..graph.trace import Handle
-from ..ops import Expr, constant, literal_dtype
+from ..ops import DETACH, Expr, apply, constant, literal_dtype
 
 Array = np.ndarray[Any, Any]
 
@@ -150,7 +150,8 @@ class TensorHandle(Handle):
         node = self._node
         if node.requires_grad == requires_grad:
             return self
-        if not node.is_leaf:
+        # In a trace detach() is an op, and its result is where a derivative may start.
+        if not node.is_leaf and node.op is not DETACH:
             raise GradientError(
                 "requires_grad can be changed on leaves only; this tensor was computed.\n"
                 f"  tensor: {node.describe()}\n  fix: x = x.detach().requires_grad_()"
@@ -160,8 +161,9 @@ class TensorHandle(Handle):
                 "only floating-point tensors have gradients.\n"
                 f"  given: {node.dtype}\n  fix: make it with dtype=cr.float32"
             )
-        fresh = leaf(node.owner, node.dtype, node.shape, requires_grad)
+        fresh = Expr(node.op, node.inputs, node.attrs, node.aval, node.owner, requires_grad)
         fresh.name, fresh.scope, fresh.origin = node.name, node.scope, node.origin
+        fresh.trace = node.trace
         fresh.handle = weakref.ref(self)
         self._node = fresh
         return self
@@ -197,8 +199,6 @@ class TensorHandle(Handle):
 
 def detached(node: Node) -> Expr:
     """The node without history: a leaf on the same value, or, in a trace, the op ``detach``."""
-    from ..ops import DETACH, apply
-
     if STATE.trace is not None:
         result: Expr = apply(DETACH, node)
         return result

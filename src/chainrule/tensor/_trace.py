@@ -42,7 +42,7 @@ def trace(function: Callable[..., Any], *arguments: Tensor, keep_grads: bool = F
     if STATE.trace is not None:
         raise TraceError("a trace is running already: a compiled function called in another one")
     recording = Trace(Expr)
-    placeholders = [Tensor(_argument(recording, one)) for one in arguments]
+    placeholders = [_argument(recording, one) for one in arguments]
     STATE.trace = recording
     try:
         returned = function(*placeholders)
@@ -71,8 +71,11 @@ def trace(function: Callable[..., Any], *arguments: Tensor, keep_grads: bool = F
     )
 
 
-def _argument(recording: Trace, tensor: Tensor) -> Node:
-    return recording.placeholder(tensor._node.aval, name=tensor._node.name)
+def _argument(recording: Trace, tensor: Tensor) -> Tensor:
+    """What stands for an argument inside the trace: without a value, else like it."""
+    node = tensor._node
+    inside = Tensor(recording.placeholder(node.aval, name=node.name))
+    return inside.requires_grad_(True) if node.requires_grad else inside
 
 
 def _kept_grads(recording: Trace, keep_grads: bool) -> list[Any]:
