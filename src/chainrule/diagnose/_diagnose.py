@@ -1,0 +1,62 @@
+"""`diagnose`: runs every detector that has what it needs, and writes what they find into the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..explain._forward import arrays_of
+from ..train.findings import Finding
+from ._course import learning_rate_too_large, overfitting
+from ._leak import leaking_inputs
+from ._units import dead_units, identical_units
+
+KINDS = (
+    "learning-rate-too-large",
+    "dead-units",
+    "identical-units",
+    "overfitting",
+    "leaking-feature",
+)
+ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def diagnose(
+    run: Any, model: Any = None, train: Any = None, validation: Any = None
+) -> list[Finding]:
+    """Look for what goes wrong in a training.
+
+    Args:
+        run: The `Run` of a training; None looks at model and data alone.
+        model: The trained module, for dead and identical units; it runs as a copy.
+        train: The examples it was trained on, in any form that `Trainer.fit` takes; a
+            `LabelledDataset` lets findings name columns.
+        validation: The examples kept aside.
+
+    Returns:
+        Findings, the gravest first; none where nothing was found. They are also written into the
+        run's record, in the place of an earlier diagnosis.
+
+    Example:
+        >>> import numpy as np
+        >>> from chainrule.train import Run
+        >>> run = Run(history={"loss": np.array([2.3, 9.1, np.nan])})
+        >>> [(found.kind, found.evidence["epoch"]) for found in diagnose(run)]
+        [('learning-rate-too-large', 3)]
+    """
+    found: list[Finding] = []
+    labels = None
+    if train is not None and model is not None:
+        x, labels = arrays_of(train, model)
+        names = getattr(train, "feature_names", None)
+        found += dead_units(model, x)
+        found += leaking_inputs(x, labels, names)
+    if model is not None:
+        found += identical_units(model)
+    if run is not None:
+        shares = (one.evidence["share"] for one in found if one.kind == "dead-units")
+        found += learning_rate_too_large(run, labels, max(shares, default=0.0))
+        found += overfitting(run, model, validation)
+    found.sort(key=lambda one: (ORDER[one.severity], KINDS.index(one.kind)))
+    if run is not None and hasattr(run, "record_findings"):
+        run.record_findings(found)
+    return found
