@@ -1,0 +1,180 @@
+"""A team of threads that enter one native function together.
+
+Python threads call the function through ctypes, which lets go of the interpreter; inside, the
+barriers of ``emit/driver.py`` keep them in step. Waking the team costs tens of microseconds, so a call
+should hold many steps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...errors import EngineError
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_OLD_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+_OLD_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def thread_count() -> int:
+    """How many threads may run at once: the allowed processors, held to the container's quota.
+
+    Example:
+        >>> thread_count() >= 1
+        True
+    """
+    allowed = len(_allowed())
+    quota = _container_quota()
+    return max(1, min(allowed, int(quota)) if quota else allowed)
+
+
+def _allowed() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _container_quota() -> float | None:
+    """Processors' worth of time that the container may use, or None without a limit."""
+    try:
+        quota, period = _QUOTA.read_text().split()[:2]
+    except (OSError, ValueError):
+        try:
+            quota, period = _OLD_QUOTA.read_text(), _OLD_PERIOD.read_text()
+        except OSError:
+            return None
+    try:
+        share = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):
+        return None  # "max": no limit
+    return share if share > 0 else None
+
+
+class Team:
+    """Threads that run ``void f(pointer, int64 ..., int64 thread)`` together.
+
+    The calling thread is member 0. The others wait between calls without using the processor; they
+    are made at the first call, again after a fork, and end with :meth:`close` or with the process.
+    During a call each member keeps to a processor of its own, if there are enough.
+
+    Args:
+        address: the native function.
+        threads: members.
+        numbers: how many int64 arguments it takes between the pointer and the member's number.
+    """
+
+    def __init__(self, address: int, threads: int, numbers: int | None = None) -> None:
+        if threads < 1:
+            raise EngineError(f"a team needs at least one thread.\n  given: {threads}")
+        self.threads = threads
+        self._address = address
+        self._numbers = numbers
+        self._function: Callable[..., None] | None = None
+        self._workers: list[_Worker] = []
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def __call__(self, pointer: int, *numbers: int) -> None:
+        """Run the function on all members and wait for the last."""
+        function = self._typed(len(numbers))
+        with self._lock:
+            if self.threads == 1:
+                function(pointer, *numbers, 0)
+                return
+            self._together(function, pointer, numbers)
+
+    def close(self) -> None:
+        """End the waiting threads."""
+        with self._lock:
+            for worker in self._workers:
+                worker.end()
+            self._workers = []
+
+    def __del__(self) -> None:
+        # Only tell them: waiting here could wait for ourselves.
+        for worker in getattr(self, "_workers", []):
+            worker.end(wait=False)
+
+    def _typed(self, numbers: int) -> Callable[..., None]:
+        if self._function is None:
+            kinds = [ctypes.c_void_p, *[ctypes.c_int64] * (numbers + 1)]
+            self._function = ctypes.CFUNCTYPE(None, *kinds)(self._address)
+        return self._function
+
+    def _together(
+        self, function: Callable[..., None], pointer: int, numbers: tuple[int, ...]
+    ) -> None:
+        self._gather()
+        places = _allowed()
+        pinned = len(places) >= self.threads and hasattr(os, "sched_setaffinity")
+        started = []
+        try:
+            for member, worker in enumerate(self._workers, 1):
+                place = places[member] if pinned else None
+                worker.start(function, (pointer, *numbers, member), place)
+                started.append(worker)
+            if pinned:
+                os.sched_setaffinity(0, {places[0]})
+            function(pointer, *numbers, 0)
+        finally:
+            for worker in started:
+                worker.wait()
+            if pinned:
+                os.sched_setaffinity(0, set(places))
+
+    def _gather(self) -> None:
+        if self._process != os.getpid():
+            # A forked child has none of its parent's threads.
+            self._workers = []
+            self._process = os.getpid()
+        while len(self._workers) < self.threads - 1:
+            self._workers.append(_Worker(len(self._workers) + 1))
+
+
+class _Worker:
+    """A thread that sleeps until it is given a call."""
+
+    def __init__(self, number: int) -> None:
+        self._given = threading.Semaphore(0)
+        self._done = threading.Semaphore(0)
+        self._work: tuple[Callable[..., None], tuple[Any, ...], int | None] | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"chainrule-team-{number}", daemon=True
+        )
+        self._thread.start()
+
+    def start(
+        self, function: Callable[..., None], arguments: tuple[Any, ...], place: int | None
+    ) -> None:
+        """Give it a call, and the processor to keep to."""
+        self._work = (function, arguments, place)
+        self._given.release()
+
+    def wait(self) -> None:
+        """Wait until the call has returned."""
+        self._done.acquire()
+
+    def end(self, wait: bool = True) -> None:
+        """End the thread."""
+        self._work = None
+        self._given.release()
+        if wait:
+            self._thread.join()
+
+    def _run(self) -> None:
+        kept: int | None = None
+        while True:
+            self._given.acquire()
+            if self._work is None:
+                return
+            function, arguments, place = self._work
+            if place is not None and place != kept:
+                os.sched_setaffinity(0, {place})
+                kept = place
+            function(*arguments)
+            self._done.release()
