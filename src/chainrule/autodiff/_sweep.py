@@ -48,10 +48,16 @@ class Sweep:
         5.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Sequence[Node]) -> None:
+        self.outputs = tuple(outputs)
         self.gradients: dict[Node, Node] = {}
         self._parts: dict[Node, list[Part]] = {}
         self._labels: dict[Node, list[Node]] = {}
+
+    @property
+    def output(self) -> Node:
+        """What was differentiated (the first, where there were several)."""
+        return self.outputs[0]
 
     def __getitem__(self, node: Node) -> Node | None:
         return self.gradients.get(node)
@@ -139,8 +145,9 @@ def sweep_all(
         seeds: (output, its own gradient) pairs; an output may stand twice.
         wanted, adjust: as for :func:`sweep`.
     """
-    order, inside = _region([output for output, _ in seeds], wanted)
-    result = Sweep()
+    outputs = [output for output, _ in seeds]
+    order, inside = _region(outputs, wanted)
+    result = Sweep(outputs)
     for output, seed in seeds:
         result._seed(output, seed)
     label = STATE.recording or STATE.trace is not None
