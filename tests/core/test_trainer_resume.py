@@ -64,7 +64,7 @@ def everything(trainer: Trainer, run: Run) -> dict[str, np.ndarray]:
 
 
 def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
-    assert a.keys() == b.keys()
+    assert list(a) == list(b)
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
@@ -91,6 +91,7 @@ def test_interrupted_anywhere_and_resumed_gives_the_same_bits(
     assert_same(everything(again, run), expected)
     stored = cr.train.open_run("a")
     assert (stored.status, stored.epochs, stored.steps) == ("finished", EPOCHS, EPOCHS * 5)
+    assert list(stored.history) == list(run.history)
     for name, series in run.history.items():
         np.testing.assert_array_equal(stored.history[name], series)
 

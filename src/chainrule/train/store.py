@@ -242,7 +242,8 @@ class Store:
     def history(self, run: int) -> dict[str, Array]:
         """The recorded metrics: one array for each series, one number for each epoch."""
         chunks: dict[str, list[Array]] = {}
-        query = "SELECT series, dtype, content FROM metric WHERE run = ? ORDER BY series, start"
+        # In the order of writing: chunks follow on, and series keep the order they were given in.
+        query = "SELECT series, dtype, content FROM metric WHERE run = ? ORDER BY rowid"
         for name, dtype, content in self._rows(query, run):
             numbers = np.frombuffer(content, np.dtype(dtype).newbyteorder("<"))
             chunks.setdefault(name, []).append(numbers.astype(dtype))
