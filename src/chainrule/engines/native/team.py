@@ -1,8 +1,8 @@
 """A team of threads that enter one native function together.
 
 Python threads call the function through ctypes, which lets go of the interpreter; inside, the
-barriers of ``emit/driver.py`` keep them in step. Waking the team costs tens of microseconds, so a call
-should hold many steps.
+barriers of ``emit/driver.py`` keep them in step. Waking the team costs tens of microseconds, so a
+call should hold many steps.
 """
 
 from __future__ import annotations

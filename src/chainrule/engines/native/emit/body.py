@@ -114,6 +114,19 @@ class Emitter:
         quotient = self._binary("sdiv", one, safe)
         return self.select(wrong, 0, self.select(minus, self.neg(one), quotient))
 
+    def floordiv(self, a: Given, b: Given) -> Value:
+        """a / b rounded down; of integers 0 where b is 0."""
+        one, two = self.match(a, b)
+        quotient = self.div(one, two)
+        if one.type.is_float:
+            return self.floor(quotient)
+        if not one.type.is_signed:
+            return quotient
+        rest = self.sub(one, self.mul(quotient, two))
+        opposite = self.lt(self._binary("xor", rest, two), 0)
+        down = self.land(self.land(self.ne(rest, 0), opposite), self.ne(two, 0))
+        return self.select(down, self.sub(quotient, 1), quotient)
+
     def neg(self, a: Value) -> Value:
         """-a."""
         if a.type.is_float:
@@ -221,6 +234,10 @@ class Emitter:
     def bits(self, kind: str, a: Given, b: Given) -> Value:
         """Integer and, or, xor, shl, lshr (zeros in) or ashr (sign in)."""
         return self._binary(kind, a, b)
+
+    def shr(self, a: Value, count: int) -> Value:
+        """a shifted right: of signed integers the sign comes in, else zeros."""
+        return self._binary("ashr" if a.type.is_signed else "lshr", a, count)
 
     def reinterpret(self, a: Value, name: str) -> Value:
         """The same bits as another element type of equal size."""

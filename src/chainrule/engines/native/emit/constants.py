@@ -1,7 +1,7 @@
 """Coefficients of the mathematical functions.
 
-The polynomials interpolate at Chebyshev nodes in 50 digits; the comment beside each gives the largest
-relative error of the function over the reduced range before rounding. Lowest power first.
+The polynomials interpolate at Chebyshev nodes in 50 digits; the comment beside each gives the
+largest relative error of the function over the reduced range before rounding. Lowest power first.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Module:
         return made
 
     def shared(
-        self, prefix: str, params: Sequence[tuple[str, Type]], write: Callable[[Function], None]
+        self, prefix: str, params: Sequence[tuple[str, Type]], write: Callable[[Function], object]
     ) -> str:
         """Add a function named by the hash of its text, so that equal ones exist once.
 
@@ -127,7 +127,9 @@ class Function:
         self._lines.append(f"{label}:")
         self._block = label
 
-    def value(self, text: str, type: Type, parts: Sequence[Value] = (), pure: bool = False) -> Value:
+    def value(
+        self, text: str, type: Type, parts: Sequence[Value] = (), pure: bool = False
+    ) -> Value:
         """Append one instruction with a result.
 
         A pure instruction on fixed values goes to the entry instead, once for equal texts, so that
@@ -211,7 +213,9 @@ class Function:
         """Whether ``a`` stands to ``b`` as ``kind`` says: eq, ne, lt, le, gt or ge."""
         one, two = self._pair(a, b)
         name = comparison(kind, one.type)
-        return self.value(f"{name} {one.type.text} {one.text}, {two.text}", BOOL.with_lanes(one.lanes))
+        return self.value(
+            f"{name} {one.type.text} {one.text}, {two.text}", BOOL.with_lanes(one.lanes)
+        )
 
     def select(self, condition: Value, a: Operand, b: Operand) -> Value:
         """``a`` where the condition holds, ``b`` elsewhere."""
@@ -242,7 +246,9 @@ class Function:
             fixed: load at the entry; the pointer must be an argument.
         """
         if fixed:
-            return self.entry_value(f"load {type.text}, ptr {pointer.text}, align {type.bytes}", type)
+            return self.entry_value(
+                f"load {type.text}, ptr {pointer.text}, align {type.bytes}", type
+            )
         at = self.offset(pointer, offset, type.element)
         return self.value(f"load {type.text}, ptr {at.text}, align {_alignment(type)}", type)
 
@@ -271,7 +277,7 @@ class Function:
             high: where to stop.
             step: added each time.
             init: carried values before the first turn.
-            body: ``body(counter, carried)`` writes one turn and returns the carried values after it.
+            body: ``body(counter, carried)`` writes one turn and returns the values carried on.
             guard: test before the first turn too.
 
         Returns:
@@ -345,7 +351,9 @@ class Function:
         """Call a function without result."""
         self.line(f"call void @{name}({', '.join(repr(each) for each in arguments)})")
 
-    def intrinsic(self, name: str, type: Type, arguments: Sequence[Value], flags: str = "") -> Value:
+    def intrinsic(
+        self, name: str, type: Type, arguments: Sequence[Value], flags: str = ""
+    ) -> Value:
         """Call a pure LLVM intrinsic overloaded on its result type alone."""
         full = f"llvm.{name}.{type.suffix}"
         kinds = ", ".join(each.type.text for each in arguments)

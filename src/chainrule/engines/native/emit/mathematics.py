@@ -251,7 +251,7 @@ def _far_lanes(e: Emitter, name: str, wide: Value, far: Value, made: Value) -> V
 
 
 def _library_lanes(function: Function, name: str) -> str:
-    """A function that replaces results by the C library's where the argument is beyond the limit."""
+    """A function that replaces results by the C library's where arguments are too large."""
     function.module.declare(f"declare double @{name}(double)")
 
     def write(inner: Function) -> None:

@@ -102,12 +102,8 @@ def _store_masked(function: Function, value: Value, pointer: Value, part: Part) 
     type = value.type
     name = f"llvm.masked.store.{type.suffix}.p0"
     mask = mask_of(part, type.lanes)
-    function.module.declare(
-        f"declare void @{name}({type.text}, ptr, i32 immarg, {mask.type.text})"
-    )
-    function.line(
-        f"call void @{name}({value!r}, ptr {pointer.text}, i32 {type.bytes}, {mask!r})"
-    )
+    function.module.declare(f"declare void @{name}({type.text}, ptr, i32 immarg, {mask.type.text})")
+    function.line(f"call void @{name}({value!r}, ptr {pointer.text}, i32 {type.bytes}, {mask!r})")
 
 
 def _load_apart(e: Emitter, pointer: Value, type: Type, stride: int, part: Part) -> Value:

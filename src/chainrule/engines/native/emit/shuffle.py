@@ -36,9 +36,7 @@ def fold_lanes(e: Emitter, combine: Combine, value: Value) -> Value:
         low = take_lanes(e, value, 0, half, half)
         high = take_lanes(e, value, half, half, half)
         value = combine(low, high)
-    return e.op(
-        f"extractelement {value.type.text} {{0}}, i32 0", value.type.with_lanes(0), value
-    )
+    return e.op(f"extractelement {value.type.text} {{0}}, i32 0", value.type.with_lanes(0), value)
 
 
 def fold_many(e: Emitter, combine: Combine, values: Sequence[Value | None]) -> Value:

@@ -102,7 +102,7 @@ class Value:
     """A typed value: a name or a literal.
 
     ``fixed`` says that it is the same wherever the function is (a literal, an argument, or computed
-    from such at the entry), so what is computed from fixed values alone can be computed at the entry.
+    from such at the entry), so what is computed from fixed values alone can go to the entry too.
     ``number`` is the Python number of a literal.
     """
 

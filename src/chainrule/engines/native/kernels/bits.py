@@ -34,8 +34,8 @@ def random_bits(
         body: ``body(e, bits, *operands)`` with ``bits`` uint32 returns one value for each output.
 
     Returns:
-        The kernel: pointers key (uint32[2]), counter (int64, a number of blocks), operands, outputs;
-        split along rows, which are elements here, fastest at multiples of its grain.
+        The kernel: pointers key (uint32[2]), counter (int64, a number of blocks), operands,
+        outputs; split along rows, which are elements here, fastest at multiples of its grain.
     """
     names = ["key", "counter", *numbered("in", len(operands)), *numbered("out", len(outputs))]
     lanes = module.target.vector_bytes // 4
@@ -62,9 +62,7 @@ class _Bits:
         self.inputs, self.outputs = len(operands), len(outputs)
         key, counter, *others = function.params[:-2]
         self.bound = Bound(function, [*operands, *outputs], others)
-        self.key = [
-            function.load(key, UINT32, i) for i in range(2)
-        ]
+        self.key = [function.load(key, UINT32, i) for i in range(2)]
         self.counter = function.load(counter, INT64)
 
     def write(self) -> None:
@@ -155,4 +153,3 @@ def _interleaved(e: Emitter, words: list[Value]) -> list[Value]:
             order = [first + i // 2 + (lanes if i % 2 else 0) for i in range(lanes)]
             made.append(shuffle(e, pairs[half], pairs[2 + half], order))
     return made
-

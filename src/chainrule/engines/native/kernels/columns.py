@@ -31,7 +31,7 @@ def reduce_columns(
     Args:
         module: where to add it.
         cols: number of columns.
-        kind: ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all``; one for each value of ``pre``.
+        kind: ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all``, for each value of ``pre``.
         operands: what is folded, strides along (row, column).
         pre: ``pre(e, *values)`` returns the values to fold.
         outputs: stride along the columns.
@@ -39,8 +39,8 @@ def reduce_columns(
         post: ``post(e, *folded, *after)`` returns one value for each output; None stores the folds.
 
     Returns:
-        The kernel: pointers operands, after, outputs; extent rows; split along columns. Without rows
-        the result is what the fold starts from.
+        The kernel: pointers operands, after, outputs; extent rows; split along columns. Without
+        rows the result is what the fold starts from.
     """
     kinds = (kind,) if isinstance(kind, str) else kind
     names = [*numbered("in", len(operands)), *numbered("after", len(after))]

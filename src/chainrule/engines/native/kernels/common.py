@@ -1,4 +1,4 @@
-"""What every kernel shares: operands, the record of an emitted kernel, and how points are reached."""
+"""What kernels share: operands, the record of an emitted kernel, how points are reached."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Kernel:
         name: its name in the module.
         pointers: what each pointer is, in order.
         extents: which run-time extents it takes, in order.
-        axis: what ``start`` and ``stop`` count: ``rows``, ``columns``, or ``whole`` for work that one
-            thread does with 0 and the number of rows. Any split gives the same bits.
+        axis: what ``start`` and ``stop`` count: ``rows``, ``columns``, or ``whole`` for work that
+            one thread does with 0 and the number of rows. Any split gives the same bits.
         grain: splits at multiples of this are fastest.
         scratch: bytes of private memory a thread must pass as the last pointer, 64-byte aligned; 0
             when there is no such pointer.

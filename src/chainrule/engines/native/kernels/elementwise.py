@@ -48,7 +48,7 @@ def elementwise(
 
     Args:
         module: where to add it.
-        inner: extents of the domain's axes after the first; the first, rows, is given at run time.
+        inner: extents of the domain's axes after the first; that one, rows, is a run-time number.
         operands: what the body takes; strides along (rows, *inner).
         outputs: what it gives; an output may be the same buffer as an operand of equal strides.
         body: ``body(e, *values)`` returns one value for each output.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....errors import EngineError
@@ -91,11 +91,9 @@ class Fold:
 
     def across(self, e: Emitter, sums: Sequence[Value]) -> Value:
         """The lanes of an accumulator folded into the scalar result."""
-        combine: Callable[[Value, Value], Value] = lambda a, b: self.combine(e, a, b)
-        if not sums[0].lanes:
-            best = sums[0]
-        else:
-            best = fold_lanes(e, combine, sums[0])
+        best = sums[0]
+        if best.lanes:
+            best = fold_lanes(e, lambda a, b: self.combine(e, a, b), best)
         if self.kind != "argmax":
             return best
         candidates = self._candidate(e, sums, best)

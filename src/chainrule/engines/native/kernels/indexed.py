@@ -27,6 +27,8 @@ from .common import (
     spans,
 )
 
+# Rows that are asked of memory before they are needed, when the data is too large for a cache.
+_AHEAD = 2
 # Vectors of a row that are written out one after another instead of in a loop.
 _WRITTEN_OUT = 8
 Place = list[Value | int]
@@ -70,10 +72,17 @@ def gather(
         bound = Bound(function, [*operands, *outputs], others)
         base = Bound(function, [data], [source])
 
+        far = size * abs(step) * data.dtype.itemsize > module.target.second_cache
+        ahead = far and len(inner) == 1 and index.strides[-1] == 0
+        stop = function.params[-1]
+
         def visit(lanes: int, place: Place, chosen: Value, part: Part) -> None:
             e = indexing.emitter(lanes, place)
             at = base.at(0, place)
-            at = function.offset(at, chosen, memory_type(data.dtype).element)
+            element = memory_type(data.dtype).element
+            if ahead:
+                _fetch(function, function.offset(at, indexing.ahead(place, stop), element))
+            at = function.offset(at, chosen, element)
             values = [load_points(e, at, data.dtype, data.strides[-1], part)]
             last = len(place) - 1
             values += [bound.load(e, k, place, last, part) for k in range(len(operands))]
@@ -191,6 +200,14 @@ def scatter_add_rows(
     )
 
 
+def _fetch(function: Function, pointer: Value) -> None:
+    """Ask memory for what will be read soon."""
+    function.module.declare(
+        "declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)"
+    )
+    function.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+
+
 def _lanes(module: Module, every: Sequence[Operand], inner: Sequence[int]) -> int:
     lanes = lanes_for(module, [each.dtype for each in every])
     return min(lanes, max(2, power_above(inner[-1]))) if inner else 0
@@ -204,6 +221,7 @@ class _Indexing:
     ) -> None:
         self.function, self.index, self.size, self.step = function, index, size, step
         self.bound = Bound(function, [index], [pointer])
+        self._ahead: tuple[Value, Value] | None = None
 
     def emitter(self, lanes: int, place: Place) -> Emitter:
         """An emitter that knows its place; vectors run along the last axis."""
@@ -225,6 +243,15 @@ class _Indexing:
         held = e.min(e.max(wrapped, 0), max(0, self.size - 1))
         return function.mul(held, self.step)
 
+    def ahead(self, place: Place, stop: Value) -> Value:
+        """As :meth:`chosen`, for the row that comes some turns later."""
+        row = self.function.i64(place[0])
+        if self._ahead is None or self._ahead[0] is not row:
+            last = self.function.sub(stop, 1)
+            later = self.function.min(self.function.add(row, _AHEAD), last)
+            self._ahead = (row, self.chosen([later, 0]))
+        return self._ahead[1]
+
     def walk(
         self,
         inner: Sequence[int],
@@ -243,9 +270,7 @@ class _Indexing:
                 low, high = (0, inner[axis - 1]) if axis else rows
                 if axis and axis == len(inner) and columns:
                     low, high = columns
-                function.loop(
-                    low, high, 1, [], lambda at, _: level([*place, at]), guard=True
-                )
+                function.loop(low, high, 1, [], lambda at, _: level([*place, at]), guard=True)
                 return
             if not vectors:
                 visit(0, place, self.chosen(place), None)
@@ -275,9 +300,7 @@ class _Indexing:
         full_count = extent // lanes
         pieces = spans(0, extent, lanes)
         if full_count > _WRITTEN_OUT:
-            function.loop(
-                0, full_count * lanes, lanes, [], lambda at, _: visit(lanes, at, None)
-            )
+            function.loop(0, full_count * lanes, lanes, [], lambda at, _: visit(lanes, at, None))
             pieces = pieces[full_count:]
         for span in pieces:
             visit(span.lanes, span.start, span.part)

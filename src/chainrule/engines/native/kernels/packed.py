@@ -249,9 +249,7 @@ class _Copy:
         def square(column: Value, _: list[Value]) -> None:
             source = self._at(k, column)
             vector = self.type.with_lanes(lanes)
-            rows = [
-                function.load(source, vector, c * self.strides[1]) for c in range(lanes)
-            ]
+            rows = [function.load(source, vector, c * self.strides[1]) for c in range(lanes)]
             for i, turned in enumerate(transpose(e, rows)):
                 function.store(turned, self._to(function.add(k, i), column))
 

@@ -27,12 +27,12 @@ class Phase:
     """One pass over a row.
 
     Args:
-        body: ``body(e, *values)`` returns one value for each name of ``keeps``, then one for each of
-            ``folds``. ``e.index(0)`` is the row, ``e.index(1)`` the column.
+        body: ``body(e, *values)`` returns one value for each name of ``keeps``, then one for each
+            of ``folds``. ``e.index(0)`` is the row, ``e.index(1)`` the column.
         reads: names of operands, or of what earlier phases kept or folded.
         keeps: names for the values at every column.
-        folds: (kind, name): the value is folded over the row, and the name is one number for the row.
-            Kinds are those of :data:`chainrule.engines.native.kernels.folds.KINDS`.
+        folds: (kind, name): the value is folded over the row, and the name is one number for the
+            row. Kinds are those of :data:`chainrule.engines.native.kernels.folds.KINDS`.
 
     A phase that reads nothing but numbers of the row (folds, operands of column stride 0) and folds
     nothing runs once for the row, and what it keeps are numbers of the row.
@@ -79,7 +79,7 @@ def row_program(
     scratch = write(trial)
     if scratch:
         names.append("scratch")
-    name = module.shared("rows", parameters(names, ()), lambda f: (write(f), None)[1])
+    name = module.shared("rows", parameters(names, ()), write)
     form = "in registers" if short else "in memory"
     return Kernel(name, tuple(names), (), "rows", 1, scratch, form)
 
@@ -106,9 +106,7 @@ class _Program:
         self.bound = Bound(function, every, function.params[: len(every)])
         self.scratch_pointer = function.params[len(every)]
         self.scratch = 0
-        self.spans = [
-            Span(at, lanes, min(lanes, cols - at)) for at in range(0, cols, lanes)
-        ]
+        self.spans = [Span(at, lanes, min(lanes, cols - at)) for at in range(0, cols, lanes)]
         self.numbers: dict[str, Value] = {}
         self.vectors: dict[tuple[str, int], Value] = {}
         self.buffers: dict[str, tuple[Type, int]] = {}

@@ -41,8 +41,8 @@ def reduce_all(
 
     Args:
         module: where to add it.
-        inner: extents of the domain's axes after the first; the first, rows, is given at run time.
-        kind: ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all``; one for each value of ``pre``.
+        inner: extents of the domain's axes after the first; that one, rows, is a run-time number.
+        kind: ``sum``, ``prod``, ``max``, ``min``, ``any`` or ``all``, for each value of ``pre``.
         operands: what is folded, strides along (rows, *inner).
         pre: ``pre(e, *values)`` returns the values to fold.
         outputs: strides ``()``.
@@ -186,8 +186,7 @@ class _Whole:
         size = len(self.folds)
         e = Emitter(self.function, lanes)
         values = [
-            self.bound.load(e, i, place, self.axis, part)
-            for i in range(len(self.bound.operands))
+            self.bound.load(e, i, place, self.axis, part) for i in range(len(self.bound.operands))
         ]
         made = results(self.pre(e, *values), size)
         done = list(sums)
