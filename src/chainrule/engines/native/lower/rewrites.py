@@ -312,6 +312,18 @@ def argmax_of_one(b: Builder, node: Node) -> Node | None:
     return b.full(0, node) if node.inputs[0].shape[node.attrs["axis"]] == 1 else None
 
 
+def argmax_along_last(b: Builder, node: Node) -> Node | None:
+    """The place of the largest along any axis = that along the last, of the permuted array."""
+    x, axis = node.inputs[0], node.attrs["axis"]
+    if not node.attrs["keepdims"] or all(n == 1 for n in x.shape[axis + 1 :]):
+        return None
+    order = (*(k for k in range(x.ndim) if k != axis), axis)
+    turned = b.permute(x, order)
+    return b.reshape(
+        b.make(reduction.ARGMAX, turned, axis=x.ndim - 1, keepdims=True), node.shape
+    )
+
+
 def _one_hot(b: Builder, x_shape: tuple[int, ...], indices: Node, axis: int) -> Node:
     places = b.make(shape.IOTA, shape=x_shape, axis=axis, dtype=indices.dtype)
     return b.make(e.EQ, places, indices)
@@ -436,7 +448,7 @@ REWRITES = {
     "matmul": (product_of_nothing, absorb_permutes, integer_product),
     "sum": (sum_of_nothing, reduce_kept, sum_of_uniform, reduce_single_axes),
     "amax": (reduce_kept, reduce_single_axes),
-    "argmax": (reduce_kept, argmax_of_one),
+    "argmax": (reduce_kept, argmax_of_one, argmax_along_last),
     "gather": (gather_one_a_row, gather_as_take),
     "scatter_add": (scatter_one_a_row, scatter_as_take_add),
     "take": (take_rows,),
