@@ -51,7 +51,7 @@ def test_a_variable_used_twice_has_two_terms():
     assert "∂J/∂a = 1 · ∂J/∂J + b · ∂J/∂u = 1 · 1 + 5 · 1 = 6" in output or (
         "∂J/∂a = b · ∂J/∂u + 1 · ∂J/∂J = 5 · 1 + 1 · 1 = 6" in output
     )
-    assert "(written above)" in output
+    assert "(above)" in output
     assert "∂J/∂a = a · ∂J/∂J + a · ∂J/∂J = 3 · 1 + 3 · 1 = 6" in text("a*a", "a=3")
 
 
@@ -78,13 +78,13 @@ def test_typographic_signs_and_spaces():
 def test_arrays_keep_their_shapes_and_each_element_is_nudged():
     output = text("sum(a*b)", "a=[1,2,3]", "b=[4,5,6]")
     assert "a = [1, 2, 3]" in output
-    assert re.search(r"∂J/∂a = b · ∂J/∂u = \[4, 5, 6\]$", output, re.M)
+    assert re.search(r"∂J/∂a = b · ∂J/∂u; \[4, 5, 6\]$", output, re.M)
     assert "nudge a[1] to 2.001: J 32 -> 32.005" in output
     assert "nudge b[2] to 6.001: J 32 -> 32.003" in output
-    assert re.search(r"∂J/∂u = 1 · ∂J/∂J = \[1, 1, 1\]$", output, re.M)
+    assert re.search(r"∂J/∂u = ∂J/∂J, repeated over the summed axes; \[1, 1, 1\]$", output, re.M)
     matrix = text("mean(a @ b)", "a=[[1,2],[3,4]]", "b=[[1],[1]]")
     assert "a = [[1, 2], [3, 4]]" in matrix
-    assert "∂J/∂a = ∂J/∂u @ bᵀ = [[0.5, 0.5], [0.5, 0.5]]" in matrix
+    assert "∂J/∂a = ∂J/∂u @ bᵀ; [[0.5, 0.5], [0.5, 0.5]]" in matrix
     assert "nudge a[1,0]" in matrix
     many = text("sum(a*a)", f"a={list(range(9))}")
     assert "(and 3 more elements of a)" in many
@@ -93,7 +93,7 @@ def test_arrays_keep_their_shapes_and_each_element_is_nudged():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_derives(name):
     result = derive(parse(f"sum({name}(a*b))"), parse_values(["a=0.7", "b=1.3"]))
-    expected = result.partials[result.variables[0]].value()
+    expected = result.partials()["a"]
     below, above = (
         derive(parse(f"sum({name}(a*b))"), {"a": np.array(a), "b": np.array(1.3)}).output.item()
         for a in (0.7 - 1e-6, 0.7 + 1e-6)
@@ -185,14 +185,12 @@ def test_derivatives_are_what_small_nudges_say(formula, a, b, c):
         return
     result = derive(tree, values)
     h = 1e-5
-    for node in result.variables:
+    for name, partial in result.partials().items():
         ends = [
-            derive(tree, values | {node.name: values[node.name] + step}).output.item()
-            for step in (-h, h)
+            derive(tree, values | {name: values[name] + step}).output.item() for step in (-h, h)
         ]
         slope = (ends[1] - ends[0]) / (2 * h)
-        gradient = result.partials[node]
-        here = 0.0 if gradient is None else gradient.value().item()
+        here = partial.item()
         if math.isfinite(slope) and abs(slope) < 1e4:
             assert here == pytest.approx(slope, rel=1e-3, abs=1e-4)
 

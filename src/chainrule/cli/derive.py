@@ -6,12 +6,11 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..autodiff import Part, Sweep, sweep
-from ..explain._numbers import factor, partial, show, summary
+from ..explain import View, graph
+from ..explain._numbers import show
 from ..graph import topological
 from ..graph.node import CONSTANT, Node
 from ..tensor import Tensor
@@ -23,8 +22,6 @@ OUTPUT_NAMES = ("J", "L", "y", "output")
 MOST_NODES = 200
 MOST_NUDGED = 6
 """Elements of one array that are nudged one by one."""
-MOST_WRITTEN = 12
-"""Elements of an array that is written out."""
 NUDGE = 0.001
 
 
@@ -35,26 +32,26 @@ class Derivation:
     Attributes:
         formula: what was computed.
         values: the values of its variables.
-        output: the result, a scalar.
-        nodes: every node, each after its inputs, all of them named or constant.
-        partials: the derivatives of the output.
+        output: the result, a scalar whose graph has names for everything.
+        view: the graph, with every value and partial derivative.
     """
 
     formula: Formula
     values: dict[str, Array]
     output: Tensor
-    nodes: list[Node]
-    partials: Sweep
-
-    @property
-    def variables(self) -> list[Node]:
-        """The nodes of the variables, in the order the formula names them."""
-        of_name = {node.name: node for node in self.nodes if node.is_leaf}
-        return [of_name[name] for name in self.formula.variables if name in of_name]
+    view: View
 
     def text(self) -> str:
         """Give the tree, then a nudge of every variable."""
-        return "\n".join([*tree_lines(self), "", *nudge_lines(self)])
+        return "\n".join([self.view.text(), "", *nudge_lines(self)])
+
+    def partials(self) -> dict[str, Array]:
+        """Give the output's partial derivative by each variable; zeros where it does not count."""
+        found = {node["label"]: node["partial"] for node in self.view.data["nodes"]}
+        return {
+            name: np.zeros_like(value) if found[name] is None else found[name]
+            for name, value in self.values.items()
+        }
 
 
 def derive(formula: Formula, values: dict[str, Array]) -> Derivation:
@@ -71,12 +68,12 @@ def derive(formula: Formula, values: dict[str, Array]) -> Derivation:
     Example:
         >>> from chainrule.cli.expression import parse, parse_values
         >>> print(derive(parse("3*(a + b*c)"), parse_values(["a=5", "b=3", "c=2"])).text())
-        J = 3 · v = 33         ∂J/∂J = 1
-        └─ v = a + u = 11      ∂J/∂v = 3 · ∂J/∂J = 3 · 1 = 3
-           ├─ a = 5            ∂J/∂a = 1 · ∂J/∂v = 1 · 3 = 3
-           └─ u = b · c = 6    ∂J/∂u = 1 · ∂J/∂v = 1 · 3 = 3
-              ├─ b = 3         ∂J/∂b = c · ∂J/∂u = 2 · 3 = 6
-              └─ c = 2         ∂J/∂c = b · ∂J/∂u = 3 · 3 = 9
+        J = 3 · v = 33        ∂J/∂J = 1
+        └─ v = a + u = 11     ∂J/∂v = 3 · ∂J/∂J = 3 · 1 = 3
+           ├─ a = 5           ∂J/∂a = 1 · ∂J/∂v = 1 · 3 = 3
+           └─ u = b · c = 6   ∂J/∂u = 1 · ∂J/∂v = 1 · 3 = 3
+              ├─ b = 3        ∂J/∂b = c · ∂J/∂u = 2 · 3 = 6
+              └─ c = 2        ∂J/∂c = b · ∂J/∂u = 3 · 3 = 9
         <BLANKLINE>
         nudge a to 5.001: J 33 -> 33.003
         nudge b to 3.001: J 33 -> 33.006
@@ -98,7 +95,7 @@ def derive(formula: Formula, values: dict[str, Array]) -> Derivation:
             f"the formula has {len(nodes)} nodes.\n  expected: at most {MOST_NODES}"
         )
     _name_nodes(nodes, output.node)
-    return Derivation(formula, values, output, nodes, sweep(output.node))
+    return Derivation(formula, values, output, graph(output, fold=False))
 
 
 def _name_nodes(nodes: list[Node], output: Node) -> None:
@@ -114,153 +111,31 @@ def _name_nodes(nodes: list[Node], output: Node) -> None:
         output.name = next(name for name in OUTPUT_NAMES if name not in taken)
 
 
-def written(value: Any) -> str:
-    """Write a value: a small array with the brackets of its rows, a large one as a summary.
-
-    Example:
-        >>> written(np.array([[1.0, 2.0], [3.0, 4.0]]))
-        '[[1, 2], [3, 4]]'
-    """
-    if value.ndim == 0 or value.size > MOST_WRITTEN:
-        return summary(value)
-    return f"[{', '.join(written(row) for row in value)}]"
-
-
-def label(node: Node) -> str:
-    """Write a node inside a formula: its name, or a constant's number."""
-    if node.name is not None:
-        return node.name
-    value = node.value()
-    return factor(value.item()) if value.size == 1 else written(value)
-
-
-def equation(node: Node) -> str:
-    """Write what a node is: its name, its formula in the names of its inputs, its value."""
-    if node.is_leaf:
-        return f"{label(node)} = {written(node.value())}"
-    return f"{label(node)} = {_formula(node)} = {written(node.value())}"
-
-
-def _formula(node: Node) -> str:
-    names = [label(source) for source in node.inputs]
-    if node.op.text and len(node.op.slopes) == len(names):
-        return node.op.text.format(*names)
-    return f"{node.op.name}({', '.join(names)})"
-
-
-def term(part: Part, top: Node) -> str:
-    """Write what one use of a node adds to its partial derivative, in names."""
-    consumer = part.consumer
-    names = [label(source) for source in consumer.inputs]
-    upstream = partial(label(top), label(consumer))
-    if consumer.op.name == "matmul":
-        return f"{upstream} @ {names[1]}ᵀ" if part.slot == 0 else f"{names[0]}ᵀ @ {upstream}"
-    return f"{slope(part, names)} · {upstream}"
-
-
-def slope(part: Part, names: list[str]) -> str:
-    """Write the local derivative of a consumer by one of its inputs, in names."""
-    consumer = part.consumer
-    name = consumer.op.name
-    if name == "sum":
-        return "1"
-    if name == "amax":
-        return f"[{names[0]} is largest]"
-    if name == "pow" and part.slot == 0 and consumer.inputs[1].op is CONSTANT:
-        return _power_slope(names[0], consumer.inputs[1].value().item())
-    if len(consumer.op.slopes) != len(names):
-        return partial(label(consumer), names[part.slot])
-    text = consumer.op.slopes[part.slot].format(*names)
-    # One sum or quotient inside a product wants brackets; a lone name, call or number does not.
-    return f"({text})" if " " in text or text.startswith("-") else text
-
-
-def _power_slope(base: str, exponent: float) -> str:
-    """Write the derivative of a power with a number as its exponent.
-
-    Example:
-        >>> _power_slope("a", 2.0), _power_slope("a", 3.0), _power_slope("a", 0.5)
-        ('2 · a', '3 · a ^ 2', '0.5 · a ^ (-0.5)')
-    """
-    power = "" if exponent == 2 else f" ^ {factor(exponent - 1)}"
-    return f"{factor(exponent)} · {base}{power}"
-
-
-def _local(part: Part) -> float:
-    """Compute the local derivative itself: the op's rule, for a gradient of one."""
-    consumer = part.consumer
-    rule = consumer.op.vjps[part.slot]
-    assert rule is not None, consumer.op.name
-    one = Tensor(np.ones(consumer.shape)).node
-    return float(rule(one, consumer, *consumer.inputs, **consumer.attrs).value().item())
-
-
-def partial_text(node: Node, result: Derivation) -> str:
-    """Write a node's partial derivative as the chain rule gives it, in names, then in numbers."""
-    top = result.output.node
-    head = partial(label(top), label(node))
-    gradient = result.partials[node]
-    if node is top:
-        return f"{head} = 1"
-    if gradient is None:
-        return f"{head} = 0"
-    parts = result.partials.parts(node)
-    value = written(gradient.value())
-    names = " + ".join(term(part, top) for part in parts)
-    if any(source.size > 1 for part in parts for source in (node, part.consumer)):
-        return f"{head} = {names} = {value}"
-    numbers = []
-    for part in parts:
-        upstream = result.partials[part.consumer]
-        assert upstream is not None
-        numbers.append(f"{factor(_local(part))} · {factor(upstream.value().item())}")
-    return f"{head} = {names} = {' + '.join(numbers)} = {value}"
-
-
-def tree_lines(result: Derivation) -> list[str]:
-    """Write the tree, the output first; a node that is used twice is written out once."""
-    rows: list[tuple[str, str]] = []
-    seen: set[Node] = set()
-    stack: list[tuple[Node, str, str]] = [(result.output.node, "", "")]
-    while stack:
-        node, guide, below = stack.pop()
-        if node in seen:
-            rows.append((f"{guide}{label(node)} = {written(node.value())}", "(written above)"))
-            continue
-        seen.add(node)
-        rows.append((guide + equation(node), partial_text(node, result)))
-        sources = [s for s in dict.fromkeys(node.inputs) if s.op is not CONSTANT]
-        for source in reversed(sources):
-            last = source is sources[-1]
-            guide, deeper = ("└─ ", "   ") if last else ("├─ ", "│  ")
-            stack.append((source, below + guide, below + deeper))
-    width = max(len(left) for left, _ in rows) + 4
-    return [f"{left:<{width}}{right}" for left, right in rows]
-
-
 def nudge_lines(result: Derivation) -> list[str]:
     """Move each variable a little, compute the formula anew, and say what the output did."""
-    top = result.output.node
-    before = result.output.item()
     lines = []
-    for node in result.variables:
-        name = label(node)
-        value = result.values[name]
+    before, top = result.output.item(), result.output.node.name
+    for name in result.formula.variables:
+        value = result.values.get(name)
+        if value is None:  # a constant such as pi
+            continue
         positions = list(np.ndindex(value.shape))
         for at in positions[:MOST_NUDGED]:
-            moved = value.copy()
-            moved[at] += NUDGE
-            given = result.values | {name: moved}
-            tensors = {each: Tensor(array) for each, array in given.items()}
-            after = compute(result.formula, tensors).item()
             place = f"{name}[{','.join(map(str, at))}]" if at else name
+            moved, after = _nudged(result, name, at)
             start, end = _tell_apart(before, after)
-            lines.append(
-                f"nudge {place} to {show(moved[at].item())}: {label(top)} {start} -> {end}"
-            )
+            lines.append(f"nudge {place} to {show(moved)}: {top} {start} -> {end}")
         if len(positions) > MOST_NUDGED:
             lines.append(f"(and {len(positions) - MOST_NUDGED} more elements of {name})")
     return lines
+
+
+def _nudged(result: Derivation, name: str, at: tuple[int, ...]) -> tuple[float, float]:
+    """Compute the formula with one element moved; returns that element and the new output."""
+    moved = result.values[name].copy()
+    moved[at] += NUDGE
+    given = {each: Tensor(value) for each, value in (result.values | {name: moved}).items()}
+    return moved[at].item(), compute(result.formula, given).item()
 
 
 def _tell_apart(before: float, after: float) -> tuple[str, str]:
@@ -289,9 +164,7 @@ def draw(result: Derivation, save: Path | None, *, open_it: bool) -> Path | None
     if save is None:
         folder = Path(tempfile.mkdtemp(prefix="chainrule-"))
         save = folder / "derive.html"
-    from ..explain import graph
-
-    path = graph(result.output).save(save)
+    path = result.view.save(save)
     if open_it:
         webbrowser.open(path.resolve().as_uri())
     return path

@@ -59,7 +59,7 @@ def resume_run(name: str, epochs: int | None) -> None:
 
 def report_run(name: str, out: Path) -> None:
     """Write the report of a kept run."""
-    run = open_run(name)
     made = prepare(Recipe.load(name, "reported"))
+    run = open_run(name)
     made.model.load_state_dict(run.state_dict())
     say(f"report: {write_report(made, run, out)}")

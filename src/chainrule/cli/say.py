@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..train import Finding
 
@@ -44,4 +48,14 @@ def next_commands(commands: Sequence[tuple[str, str]]) -> None:
     if commands:
         say("next:")
     for command, reason in commands:
+        if command.startswith("chainrule "):
+            command = program() + command.removeprefix("chainrule")
         say(f"  {command}\n      {reason}")
+
+
+def program() -> str:
+    """Name this program as the user can call it: by its path where it is not on the PATH."""
+    here = Path(sys.argv[0])
+    if here.name != "chainrule" or shutil.which("chainrule"):
+        return "chainrule"
+    return os.path.relpath(here)

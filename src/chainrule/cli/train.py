@@ -13,7 +13,7 @@ from .. import nn, optim
 from ..data import LabelledDataset, Table, TableEncoder, Task, read_csv, split_table
 from ..diagnose import diagnose
 from ..errors import OptionError
-from ..random import manual_seed
+from ..tensor._random import manual_seed
 from ..train import Finding, Run, Trainer
 from .recipe import Recipe
 from .say import findings_text, next_commands, say
@@ -109,14 +109,19 @@ def train_table(
     say(data_text(made, recipe))
     if name is not None and not resume:
         recipe.save(name)
-    run = made.trainer.fit(
-        made.train,
-        validation=made.validation,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        run=name,
-        resume=resume,
-    )
+    try:
+        run = made.trainer.fit(
+            made.train,
+            validation=made.validation,
+            epochs=recipe.epochs,
+            batch_size=recipe.batch_size,
+            run=name,
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        if name is not None:
+            next_commands([(f"chainrule resume {shlex.quote(name)}", "go on where it stopped")])
+        raise
     say(result_text(made))
     found = diagnose(run, model=made.model, train=made.train, validation=made.validation)
     say(findings_text(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from ..errors import DataError
 Kind = Literal["number", "category"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+_WIDTH = 40  # characters for the categories of a column when it is described
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ class Column:
             span = f"{here.min():g} to {here.max():g}" if len(here) else "no values"
             text = f"number    {span}"
         else:
-            shown = ", ".join(self.categories[:4]) + (", ..." if len(self.categories) > 4 else "")
+            shown = textwrap.shorten(", ".join(self.categories), _WIDTH, placeholder=" ...")
             text = f"category  {len(self.categories)} values: {shown}"
         count = int(self.missing.sum())
         return f"{text}  {count} missing" if count else text

@@ -94,6 +94,8 @@ def slope_text(consumer: Node, slot: int, labels: Labels) -> str | None:
     if slot >= len(slopes) or not slopes[slot]:
         return None
     arguments = [_operand(source, labels) for source in consumer.inputs]
+    if consumer.op.name == "pow" and slot == 0 and consumer.inputs[1].op is CONSTANT:
+        return _power_slope(arguments[0], consumer.inputs[1].value().item())
     own = BINDING["mul"]
     parts = [
         _bracketed("mul", slopes[slot], i, text, TIGHT, own) if f"{{{i}}}" in slopes[slot] else text
@@ -104,6 +106,17 @@ def slope_text(consumer: Node, slot: int, labels: Labels) -> str | None:
     if simple and written.startswith("-"):
         return f"({written})"
     return written if simple else f"({written})"
+
+
+def _power_slope(base: str, exponent: float) -> str:
+    """Write the slope of a power whose exponent is a number.
+
+    Example:
+        >>> _power_slope("a", 2.0), _power_slope("a", 3.0), _power_slope("a", 0.5)
+        ('2 · a', '3 · a ^ 2', '0.5 · a ^ (-0.5)')
+    """
+    power = "" if exponent == 2 else f" ^ {factor(exponent - 1)}"
+    return f"{factor(exponent)} · {base}{power}"
 
 
 def _operand(node: Node, labels: Labels) -> str:

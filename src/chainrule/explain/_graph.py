@@ -95,12 +95,12 @@ def graph(
         >>> a, b, c = (cr.tensor(v, requires_grad=True) for v in (5.0, 3.0, 2.0))
         >>> J = 3 * (a.named("a") + b.named("b") * c.named("c"))
         >>> print(graph(J).text())
-        J = 3 · v = 33      ∂J/∂J = 1
-        └─ v = a + u = 11   ∂J/∂v = 3 · ∂J/∂J = 3 · 1 = 3
-           ├─ a = 5         ∂J/∂a = 1 · ∂J/∂v = 1 · 3 = 3
-           └─ u = b · c = 6 ∂J/∂u = 1 · ∂J/∂v = 1 · 3 = 3
-              ├─ b = 3      ∂J/∂b = c · ∂J/∂u = 2 · 3 = 6
-              └─ c = 2      ∂J/∂c = b · ∂J/∂u = 3 · 3 = 9
+        J = 3 · v = 33        ∂J/∂J = 1
+        └─ v = a + u = 11     ∂J/∂v = 3 · ∂J/∂J = 3 · 1 = 3
+           ├─ a = 5           ∂J/∂a = 1 · ∂J/∂v = 1 · 3 = 3
+           └─ u = b · c = 6   ∂J/∂u = 1 · ∂J/∂v = 1 · 3 = 3
+              ├─ b = 3        ∂J/∂b = c · ∂J/∂u = 2 · 3 = 6
+              └─ c = 2        ∂J/∂c = b · ∂J/∂u = 3 · 3 = 9
     """
     _check_fold(fold)
     seen, labels = look(y, model)

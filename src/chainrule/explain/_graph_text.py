@@ -11,7 +11,7 @@ from ..graph.node import Node
 from ._drawing import Array
 from ._fold import Block
 from ._names import Labels
-from ._numbers import partial, shape_text, show, summary
+from ._numbers import partial, shape_text, show, small, summary
 
 if TYPE_CHECKING:
     from ._graph import Seen
@@ -46,7 +46,7 @@ def tree_lines(
             stack.append((block.inputs[number], below + ("└─ " if last else "├─ "),
                           below + ("   " if last else "│  ")))
     width = max((len(left) for left, right in rows if right), default=0)
-    lines = [f"{left:<{width}} {right}".rstrip() for left, right in rows]
+    lines = [f"{left:<{width}}   {right}".rstrip() for left, right in rows]
     return lines + _legend(labels, blocks, known)
 
 
@@ -81,12 +81,12 @@ def describe(block: Block, known: Mapping[Node, Seen], labels: Labels) -> tuple[
 
 def value_text(one: Seen) -> str:
     """Write a node and its value: `u = b · c = 6`, `w1 (parameter 100×784) = ...`."""
-    value = summary(one.value)
-    if one.value.ndim == 0:
+    value = small(one.value)
+    if value:
         return f"{one.label} = {one.formula} = {value}" if one.formula else f"{one.label} = {value}"
     shape = shape_text(one.value.shape)
     head = f"{one.label} = {one.formula}" if one.formula else one.label
-    return f"{head}  {shape}: {value}"
+    return f"{head}  {shape}: {summary(one.value)}"
 
 
 def partial_text(one: Seen, output: str) -> str:
@@ -106,4 +106,6 @@ def partial_text(one: Seen, output: str) -> str:
 def _size(array: Array) -> str:
     if array.size == 1:
         return show(array.item())
+    if small(array):
+        return small(array)
     return f"length {show(np.linalg.norm(array.astype(np.float64).ravel()), 3)}"

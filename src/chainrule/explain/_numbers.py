@@ -78,6 +78,18 @@ def summary(array: np.ndarray[Any, Any], digits: int = 3) -> str:
     return f"{show(low, digits)} … {show(high, digits)}, mean {show(mean, digits)}"
 
 
+def small(array: np.ndarray[Any, Any], most: int = 12) -> str:
+    """Write a small array with the brackets of its rows; "" for one with more elements.
+
+    Example:
+        >>> small(np.array([[1.0, 2.0], [3.0, 4.5]])), small(np.arange(100.0))
+        ('[[1, 2], [3, 4.5]]', '')
+    """
+    if array.size > most:
+        return ""
+    return f"[{', '.join(small(row) for row in array)}]" if array.ndim else show(array[()])
+
+
 def partial(of: str, by: str) -> str:
     """Write a partial derivative.
 
