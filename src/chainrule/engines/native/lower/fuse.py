@@ -180,11 +180,23 @@ class Fusion:
         below = lacking == {second.reduced} and second.kind != "whole"
         if not (equal or below):
             return False
-        if second.kind == "row" or (second.kind == "column" and below):
+        if second.kind == "row":
             return True
+        if second.kind == "column" and below:
+            return self._only_behind(first, second)
         if self.outputs & set(first.axes):
             return False
         return self.consumers(first) <= {second}
+
+    def _only_behind(self, first: Cluster, second: Cluster) -> bool:
+        """Whether a column reduction's cluster reads a producer only after the reduction."""
+        for node in second.axes:
+            before = node is second.anchor or second.reduced in second.level(second.axes[node])
+            if before and any(
+                self.owner.get(base) is first for base, _ in reads(second, node, self.inline)
+            ):
+                return False
+        return True
 
     def _merge(self, kind: str, first: Cluster, second: Cluster, names: dict[int, int]) -> None:
         space = list(first.space)

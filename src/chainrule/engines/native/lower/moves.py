@@ -9,7 +9,7 @@ from typing import Any
 from ....graph.node import Node
 from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
-from ..kernels.indexed import gather_rows
+from ..kernels.indexed import gather_rows, scatter_add_rows
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .context import Context
@@ -60,8 +60,6 @@ def _take_add(context: Context, node: Node) -> list[Task]:
     out = context.buffers[node]
     size, columns = node.shape
     rows = node.inputs[0].shape[0]
-    from ..kernels.indexed import scatter_add_rows
-
     kernel = scatter_add_rows(
         context.module,
         cols=columns,
