@@ -134,6 +134,7 @@ from .tensor._random import randint as randint
 from .tensor._random import randn as randn
 from .tensor._random import randn_like as randn_like
 from .tensor._random import randperm as randperm
+from .tensor._scan import scan as scan
 from .tensor._shape import Size as Size
 from .tensor._tensor import Tensor as Tensor
 from .tensor._tensor import tensor as tensor
@@ -150,6 +151,7 @@ long = int64
 _ROOMS = frozenset(
     [
         "autodiff",
+        "autograd",
         "cli",
         "data",
         "diagnose",
@@ -169,6 +171,12 @@ _LAZY = {
     "Trainer": "train",
     "Run": "train",
     "diagnose": "diagnose",
+    "custom_op": "tensor._function",
+    "check_grad": "tensor._calculus",
+    "hessian": "tensor._calculus",
+    "hvp": "tensor._calculus",
+    "jacobian": "tensor._calculus",
+    "vmap": "tensor._vmap",
     "save": "io",
     "load": "io",
 }

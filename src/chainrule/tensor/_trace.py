@@ -47,7 +47,7 @@ def trace(function: Callable[..., Any], *arguments: Tensor, keep_grads: bool = F
     try:
         returned = function(*placeholders)
         outputs: list[Node] = []
-        structure = _flatten(returned, outputs)
+        structure = flatten(returned, outputs)
         results = len(outputs)
         rebound = [handle for handle, _ in recording.rebound.values()]
         outputs += [handle._node for handle in rebound]
@@ -95,17 +95,17 @@ def _kept_grads(recording: Trace, keep_grads: bool) -> list[Any]:
     return kept
 
 
-def _flatten(value: Any, outputs: list[Node]) -> Any:
+def flatten(value: Any, outputs: list[Node]) -> Any:
     """The structure of what was returned, tensors replaced by their position in ``outputs``."""
     if isinstance(value, Tensor):
         outputs.append(value.node)
         return Position(len(outputs) - 1)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_flatten(one, outputs) for one in value))
+        return type(value)(*(flatten(one, outputs) for one in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(_flatten(one, outputs) for one in value)
+        return type(value)(flatten(one, outputs) for one in value)
     if isinstance(value, dict):
-        return {key: _flatten(one, outputs) for key, one in value.items()}
+        return {key: flatten(one, outputs) for key, one in value.items()}
     return value
 
 
