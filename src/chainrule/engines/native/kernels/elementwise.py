@@ -30,7 +30,7 @@ _UNROLL = 2
 
 @dataclass(frozen=True)
 class Domain:
-    """Axes after merging: axis 0 has a run-time extent, ``factor`` points for each row asked for."""
+    """Axes after merging: axis 0 has a run-time extent, ``factor`` points for each row asked."""
 
     factor: int
     inner: tuple[int, ...]
