@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._scan import scan_nodes as scan_nodes
 from ._sweep import Part as Part
 from ._sweep import Sweep as Sweep
 from ._sweep import sweep as sweep

@@ -45,6 +45,9 @@ class Graph:
                     raise GraphError(f"a leaf is no input of the graph and has no value: {node!r}")
                 continue
             _check_aval(node)
+            for value in node.attrs.values():
+                if isinstance(value, Graph):
+                    value.verify()
 
     def __str__(self) -> str:
         return format_graph(self)
@@ -110,7 +113,5 @@ def format_graph(graph: Graph) -> str:
 
 
 def _short(value: object) -> str:
-    if isinstance(value, Graph):
-        return f"<graph of {len(value.nodes())} nodes>"
     name = getattr(value, "name", None)
     return name if isinstance(name, str) else repr(value)

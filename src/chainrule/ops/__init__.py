@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.node import CONSTANT as CONSTANT
 from ..graph.node import INPUT as INPUT
 from ..graph.node import Op as Op
-from . import elementwise, index, reduction, shape
+from . import elementwise, index, reduction, scan, shape
 from ._apply import apply as apply
 from ._apply import cast_node as cast_node
 from ._apply import constant as constant
@@ -59,6 +59,8 @@ from .product import MATMUL as MATMUL
 from .reduction import AMAX as AMAX
 from .reduction import ARGMAX as ARGMAX
 from .reduction import SUM as SUM
+from .scan import PICK as PICK
+from .scan import SCAN as SCAN
 from .shape import CONCAT as CONCAT
 from .shape import EXPAND as EXPAND
 from .shape import FLIP as FLIP
@@ -77,5 +79,6 @@ ALL: tuple[Op, ...] = (
     *reduction.ALL,
     *shape.ALL,
     *index.ALL,
+    *scan.ALL,
 )
 BY_NAME: dict[str, Op] = {op.name: op for op in ALL}

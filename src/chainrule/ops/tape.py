@@ -86,7 +86,8 @@ class Tape:
         for place, value in self.constants:
             values[place] = xp.as_array(value)
         for array, sources, attrs, target, last, _ in self.calls:
-            values[target] = xp.as_array(array(xp, *[values[one] for one in sources], **attrs))
+            value = array(xp, *[values[one] for one in sources], **attrs)
+            values[target] = value if type(value) is tuple else xp.as_array(value)
             for place in last:
                 values[place] = None
         return [values[place] for place in self.outputs]

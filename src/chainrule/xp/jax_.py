@@ -131,3 +131,11 @@ def random_bits(key: Array, counter: Array, shape: tuple[int, ...]) -> Array:
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = k0 + jnp.uint32(0x9E3779B9), k1 + jnp.uint32(0xBB67AE85)
     return jnp.stack([c0, c1, c2, c3], axis=1).reshape(-1)[:size].reshape(shape)
+
+
+def scan(
+    step: Any, carry: list[Array], xs: list[Array], stacked: Any, length: int, reverse: bool
+) -> tuple[Array, ...]:
+    """The loop ``carry, ys = step(carry, [x[t] for x in xs])`` over t; ys stacked."""
+    last, ys = lax.scan(step, carry, xs, length=length, reverse=reverse)
+    return (*last, *ys)

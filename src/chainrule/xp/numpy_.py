@@ -148,3 +148,24 @@ def random_bits(key: Array, counter: Array, shape: tuple[int, ...]) -> Array:
     for length in shape:
         size *= length
     return _random.bits(key, int(counter), size).reshape(shape)
+
+
+def scan(
+    step: Any, carry: list[Array], xs: list[Array], stacked: Any, length: int, reverse: bool
+) -> tuple[Array, ...]:
+    """The loop ``carry, ys = step(carry, [x[t] for x in xs])`` over t; ys stacked.
+
+    Args:
+        step: takes and gives lists of arrays.
+        carry: what the first step takes.
+        xs: arrays whose first axis is time.
+        stacked: (shape, dtype) of one step's part of each y.
+        length: the number of steps.
+        reverse: whether the last step comes first.
+    """
+    outs = [np.empty((length, *shape), dtype) for shape, dtype in stacked]
+    for t in reversed(range(length)) if reverse else range(length):
+        carry, ys = step(carry, [as_array(x[t]) for x in xs])
+        for out, y in zip(outs, ys, strict=True):
+            out[t] = y
+    return (*carry, *outs)
