@@ -103,7 +103,7 @@ def train(
 def demo(
     out: Annotated[Path, typer.Option(help="Where to write the report.")] = Path("report.html"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training digits.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the shuffle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights, the shuffle.")] = 1,
 ) -> None:
     """Train on real handwritten digits and write a report that shows every number of it."""
     from .demo import run_demo

@@ -256,7 +256,7 @@ def _problem(part: ast.expr) -> str:
     """Say what is wrong with one part of the syntax, or give an empty text."""
     match part:
         case ast.Constant(value=number):
-            if type(number) not in (int, float):
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
                 return "only numbers can be written here."
             return "" if abs(number) < _LARGEST else "the number is too large."
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):

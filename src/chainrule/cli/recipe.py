@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..io import write_bytes
-from ..train.store import store_folder
+from ..train import store_folder
 
 _NO_RECIPE = (
     "there is no recipe for the run {name!r} in {folder}.\n"
