@@ -31,7 +31,6 @@ class Compiled:
     loop: Any
     traced: TracedLoop
     placed: list[Any]
-    arrays: tuple[Array, ...]
 
     def load(self) -> None:
         """Write the tensors' values into the loop where they have changed."""
@@ -69,15 +68,16 @@ class LoopCache:
         Raises:
             EngineError: the engine does not support an op; it is named.
         """
-        # The entry holds on to its arrays, so an address is not given to others meanwhile.
-        addresses = tuple(array.__array_interface__["data"][0] for array in examples.arrays)
-        key = (signature(traced), addresses, len(examples.arrays[0]))
+        kinds = tuple((array.shape, array.dtype.name) for array in examples.arrays)
+        key = (signature(traced), kinds)
         found = self._found.pop(key, None)
         if found is None:
             loop = native.compile_loop(traced.steps, examples.arrays, threads=self._threads)
-            found = Compiled(loop, traced, [], examples.arrays)
+            found = Compiled(loop, traced, [])
             self.compiled += 1
             self.seconds += loop.compile_seconds
+        else:
+            found.loop.bind(examples.arrays)
         found.traced = traced
         # Nothing is known of what the tensors did since this loop last ran: take all of them over.
         found.placed = [None] * len(traced.handles)
@@ -138,6 +138,7 @@ class NativeRunner:
         ledger = evaluation_ledger(self._metrics, len(examples))
         batching = ledger.batching
         compiled = self._compile_evaluation(examples, batching)
+        compiled.loop.bind(examples.arrays)
         self._copy_state(compiled)
         order = batching.orders(np.zeros(2, np.uint32), 0, 1, examples.rows).reshape(-1)
         scalars = compiled.traced.scalars()

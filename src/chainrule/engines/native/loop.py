@@ -196,6 +196,27 @@ class Loop:
                 f"the loop takes {len(built.scalars)} run-time numbers but {len(scalars)} were given"
             )
 
+    def bind(self, data: Sequence[Array]) -> None:
+        """Read other data from now on; nothing is compiled anew.
+
+        Args:
+            data: arrays of the shapes and dtypes that the loop was compiled with, read in place.
+
+        Raises:
+            ShapeError: an array of another shape or dtype.
+        """
+        built = self._built
+        given = [np.ascontiguousarray(array) for array in data]
+        kinds = [(array.shape, array.dtype) for array in given]
+        expected = [(array.shape, array.dtype) for array in built.data]
+        if kinds != expected:
+            raise ShapeError(
+                "a loop can only be given data of the kind it was compiled with.\n"
+                f"  given: {kinds}\n  expected: {expected}"
+            )
+        with self._lock:
+            built.bind(given)
+
     def read(self, number: int) -> Array:
         """A copy of one state, by its position in ``Step.state``."""
         with self._lock:

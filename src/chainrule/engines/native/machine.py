@@ -54,8 +54,13 @@ class Built:
 
     def __post_init__(self) -> None:
         self._team = Team(self.machine.address("run"), self.threads)
+        self.bind(self.data)
+
+    def bind(self, data: list[Array]) -> None:
+        """Read other data from now on; shapes and dtypes are those of the first data."""
+        self.data = data
         table = self.arena[TABLE:]
-        for number, array in enumerate(self.data):
+        for number, array in enumerate(data):
             table[8 * number : 8 * number + 8].view(np.int64)[0] = array.ctypes.data
 
     @property

@@ -1,0 +1,230 @@
+"""The Trainer on the native engine: the numpy engine's numbers, the same bits however observed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.errors import EngineError, TraceError
+from chainrule.train import EngineWarning, Run, Trainer, recorder, session
+
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=(103, 7)).astype(np.float32)
+Y = (X[:, :3].argmax(1)).astype(np.int64)
+
+
+def make_trainer(optimizer: str = "adam", dropout: float = 0.2, **options: Any) -> Trainer:
+    cr.manual_seed(0)
+    layers = [nn.Linear(7, 16), nn.ReLU(), nn.Linear(16, 3)]
+    if dropout:
+        layers.insert(2, nn.Dropout(dropout))
+    model = nn.Sequential(*layers)
+    made: Any = {
+        "sgd": lambda: cr.optim.SGD(model.parameters(), lr=0.05),
+        "momentum": lambda: cr.optim.SGD(
+            model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001
+        ),
+        "adam": lambda: cr.optim.Adam(model.parameters(), lr=0.01),
+    }[optimizer]()
+    settings = {"engine": "native", "seed": 3} | options
+    return Trainer(model, nn.CrossEntropyLoss(), made, **settings)
+
+
+def fit(trainer: Trainer, **options: Any) -> Run:
+    settings = {"epochs": 9, "batch_size": 20, "validation": (X[:31], Y[:31])} | options
+    return trainer.fit((X, Y), **settings)
+
+
+def everything(trainer: Trainer, run: Run) -> dict[str, np.ndarray]:
+    found = {name: tensor.numpy().copy() for name, tensor in trainer.model.state_dict().items()}
+    found |= {f"history {name}": series for name, series in run.history.items()}
+    for number, held in trainer.optimizer.state_dict()["state"].items():
+        found |= {f"{number} {name}": tensor.numpy().copy() for name, tensor in held.items()}
+    return found
+
+
+def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
+    assert list(a) == list(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_engines_agree_to_rounding_over_two_hundred_steps(optimizer: str) -> None:
+    found = []
+    for engine in ("numpy", "native"):
+        trainer = make_trainer(optimizer, engine=engine)
+        found.append(everything(trainer, fit(trainer, epochs=34)))  # 34 * 6 = 204 steps
+    assert list(found[0]) == list(found[1])
+    for name, eager in found[0].items():
+        np.testing.assert_allclose(found[1][name], eager, rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (nn.MSELoss(), X[:, :1] * 2),
+        (nn.BCEWithLogitsLoss(), (X[:, :1] > 0).astype(np.float32)),
+    ],
+)
+def test_other_losses_agree(loss: Any, target: np.ndarray) -> None:
+    histories = []
+    for engine in ("numpy", "native"):
+        cr.manual_seed(1)
+        model = nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 1))
+        optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+        trainer = Trainer(model, loss, optimizer, engine=engine, metrics=["accuracy"], seed=0)
+        histories.append(trainer.fit((X, target), epochs=10, batch_size=16).history)
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-4)
+
+
+def test_one_and_two_threads_give_the_same_bits() -> None:
+    found = []
+    for threads in (1, 2):
+        trainer = make_trainer(threads=threads)
+        found.append(everything(trainer, fit(trainer)))
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("rows", [1, 20, 103, 500])
+def test_where_chunks_end_changes_no_bits(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make_trainer()
+    expected = everything(plain, fit(plain))
+    for name in ("CHECKPOINT_INTERVAL", "LONG_EPOCH", "METRICS_INTERVAL"):
+        monkeypatch.setattr(recorder, name, 0.0)
+    monkeypatch.setattr(session, "MOST_ROWS", rows)
+    watched = make_trainer()
+    run = fit(watched, run="watched", callbacks=[lambda run: None])
+    assert_same(everything(watched, run), expected)
+
+
+@pytest.mark.parametrize("rows", [20, 60, 240])
+def test_stopped_between_chunks_and_resumed_gives_the_same_bits(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = make_trainer()
+    expected = everything(plain, fit(plain))
+    monkeypatch.setattr(session, "MOST_ROWS", rows)
+    first = make_trainer()
+
+    def press(run: Run) -> None:
+        if run.epochs == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, run="a", callbacks=[press])
+    again = make_trainer()
+    assert_same(everything(again, fit(again, run="a", resume=True)), expected)
+
+
+def test_ctrl_c_inside_the_compiled_loop_ends_at_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer("adam", dropout=0.0)
+    epochs = 200_000
+    fit(trainer, epochs=1, validation=None)  # compiled, so that the timer meets the loop
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer, epochs=epochs, validation=None, run="a")
+    timer.join()
+    run = trainer.run
+    assert run is not None
+    assert 0 < run.steps < epochs * 6
+    assert run.status == "interrupted"
+    counted = {state["step"].item() for state in trainer.optimizer.state.values()}
+    assert counted == {run.steps + 6.0}
+    assert cr.train.open_run("a").steps == run.steps
+
+
+def test_a_second_fit_compiles_nothing() -> None:
+    trainer = make_trainer()
+    fit(trainer)
+    compiled = trainer._cache.compiled
+    trainer.fit((X.astype(np.float64), Y), (X[:31] + 1, Y[:31]), epochs=2, batch_size=20)
+    trainer.optimizer.param_groups[0]["lr"] = 0.5
+    fit(trainer)
+    assert trainer._cache.compiled == compiled == 2  # training and validation
+
+
+def test_the_learning_rate_acts_without_compiling() -> None:
+    trainer = make_trainer("sgd")
+    fit(trainer, epochs=1)
+    before = trainer.model[0].weight.detach().numpy().copy()
+    trainer.optimizer.param_groups[0]["lr"] = 1e-30
+    fit(trainer, epochs=1)
+    np.testing.assert_array_equal(trainer.model[0].weight.detach().numpy(), before)
+
+
+def test_what_the_user_changes_between_fits_and_in_callbacks_is_taken_over() -> None:
+    def reset(trainer: Trainer) -> None:
+        with cr.no_grad():
+            for parameter in trainer.model.parameters():
+                parameter.data = cr.zeros_like(parameter)
+
+    states = []
+    for engine in ("numpy", "native"):
+        trainer = make_trainer("momentum", engine=engine)
+        fit(trainer, epochs=2)
+        reset(trainer)
+        run = fit(
+            trainer, epochs=3, callbacks=[lambda run, t=trainer: run.epochs == 2 and reset(t)]
+        )
+        states.append(everything(trainer, run))
+    for name, eager in states[0].items():
+        np.testing.assert_allclose(states[1][name], eager, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_tensors_hold_what_the_loop_reached() -> None:
+    trainer = make_trainer()
+    weight = trainer.model[0].weight
+    before = weight.detach().numpy().copy()
+    fit(trainer)
+    assert isinstance(weight, nn.Parameter)
+    assert weight.requires_grad
+    assert weight.grad is None
+    assert (weight.detach().numpy() != before).any()
+    kept = weight.detach().numpy().copy()
+    detached = weight.detach()
+    fit(trainer, epochs=1)
+    np.testing.assert_array_equal(detached.numpy(), kept)  # a value read is a value kept
+
+
+class Peeking(nn.Module):
+    """A layer that looks at a number while it runs, which no compiled step can."""
+
+    def forward(self, x: Any) -> Any:
+        return x * 2 if x.sum().item() > 0 else x
+
+
+def test_auto_says_why_it_takes_the_slower_engine() -> None:
+    model = nn.Sequential(Peeking(), nn.Linear(7, 3))
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer)
+    with pytest.warns(EngineWarning, match=r"numpy engine is used.*\.item\(\)"):
+        run = trainer.fit((X, Y), epochs=1)
+    assert run.config["engine"] == "numpy"
+    assert "numpy engine is used" in run.notes[0]
+
+
+def test_native_refuses_what_it_cannot_run() -> None:
+    model = nn.Sequential(Peeking(), nn.Linear(7, 3))
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, engine="native")
+    with pytest.raises((EngineError, TraceError), match=r"\.item\(\)"):
+        trainer.fit((X, Y), epochs=1)
+    assert trainer.run is not None
+    assert trainer.run.status == "failed"
+    trainer.engine = "numpy"  # a refused trace leaves the model as it was
+    assert np.isfinite(trainer.fit((X, Y), epochs=1).history["loss"]).all()
+
+
+def test_auto_takes_the_native_engine() -> None:
+    trainer = make_trainer(engine="auto")
+    assert fit(trainer, epochs=1).config["engine"] == "native"
