@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import float64, int64
+from ..dtypes import bool_, float64, int64
 from ..errors import DataError, ShapeError
 from ..tensor import Tensor, from_numpy, tensor
 
@@ -48,7 +48,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, float):
         return tensor(list(batch), dtype=float64)
     if isinstance(first, int):
-        return tensor(list(batch), dtype=int64)
+        return tensor(list(batch), dtype=bool_ if isinstance(first, bool) else int64)
     if isinstance(first, str | bytes):
         return list(batch)
     if isinstance(first, Mapping):

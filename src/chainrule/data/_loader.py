@@ -144,6 +144,7 @@ class DataLoader:
                 self.worker_init_fn(next(numbers))
 
         waiting: deque[Future[Any]] = deque()
+        patient = True
         pool = ThreadPoolExecutor(self.num_workers, "chainrule-loader", initializer=start)
         try:
             for indices in itertools.islice(order, self.num_workers * self.prefetch_factor):
@@ -153,8 +154,12 @@ class DataLoader:
                 for indices in itertools.islice(order, 1):
                     waiting.append(pool.submit(fetch, indices))
                 yield batch
+        except DataError:
+            # A worker that hangs is not waited for a second time.
+            patient = False
+            raise
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=patient, cancel_futures=True)
 
     def _wait(self, future: Future[Any]) -> Any:
         try:

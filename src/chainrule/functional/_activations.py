@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OptionError, ShapeError
 from ..tensor import Tensor
-from ._common import float_node, node_of, normal_axis
+from ._common import float_node, located, node_of, normal_axis
 
 # Klambauer et al., Self-Normalizing Neural Networks (2017).
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -75,9 +75,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         return Tensor((x > 0).where(x, x * slope.reshape(())))
     channels = x.shape[1] if x.ndim > 1 else 1
     if slope.shape != (channels,):
-        raise ShapeError(
+        raise located(
+            ShapeError,
             "prelu: weight must hold one number, or one for each channel (axis 1).\n"
-            f"  given: weight {slope.shape}, input {x.shape}\n  expected: (1,) or ({channels},)"
+            f"  given: weight {slope.shape}, input {x.shape}\n  expected: (1,) or ({channels},)",
         )
     slopes = slope.reshape((channels, *(1,) * (x.ndim - 2)))
     return Tensor((x > 0).where(x, x * slopes))
@@ -111,7 +112,7 @@ def celu(input: Tensor, alpha: float = 1.0) -> Tensor:
     [0.0, 2.0]
     """
     if alpha == 0:
-        raise OptionError("celu: alpha must not be 0, it divides the input")
+        raise located(OptionError, "celu: alpha must not be 0, it divides the input")
     return Tensor(_elu(float_node(input, "celu"), alpha, 1.0, 1.0 / alpha))
 
 
@@ -139,7 +140,9 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
         return Tensor(x * (inner.tanh() + 1) * 0.5)
-    raise OptionError(f"gelu: approximate={approximate!r} does not exist; it is 'none' or 'tanh'")
+    raise located(
+        OptionError, f"gelu: approximate={approximate!r} does not exist; it is 'none' or 'tanh'"
+    )
 
 
 def silu(input: Tensor) -> Tensor:
@@ -211,7 +214,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     [-1.0, 0.5, 1.0]
     """
     if min_val > max_val:
-        raise OptionError(f"hardtanh: min_val={min_val} is above max_val={max_val}")
+        raise located(OptionError, f"hardtanh: min_val={min_val} is above max_val={max_val}")
     return Tensor(_cut(float_node(input, "hardtanh"), min_val, max_val))
 
 
@@ -307,7 +310,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     axis = normal_axis(dim, x.ndim, "glu")
     length = x.shape[axis]
     if length % 2:
-        raise ShapeError(f"glu: dim={dim} has length {length}; it must be even, to be halved")
+        raise located(
+            ShapeError, f"glu: dim={dim} has length {length}; it must be even, to be halved"
+        )
     starts, steps = [0] * x.ndim, (1,) * x.ndim
     stops = list(x.shape)
     stops[axis] = length // 2

@@ -11,7 +11,15 @@ import numpy as np
 
 from ..errors import DTypeError, IndexRangeError, OptionError, ShapeError
 from ..tensor import Tensor
-from ._common import check_reduction, float_node, node_of, older_reduction, total, warn_caller
+from ._common import (
+    check_reduction,
+    float_node,
+    located,
+    node_of,
+    older_reduction,
+    total,
+    warn_caller,
+)
 from ._softmax import is_softmax, log_softmax_node
 
 SOFTMAX_TWICE = (
@@ -91,7 +99,9 @@ def cross_entropy(
     reduction = older_reduction(size_average, reduce, reduction)
     check_reduction(reduction, name)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise OptionError(f"{name}: label_smoothing must be from 0 to 1; {label_smoothing} given")
+        raise located(
+            OptionError, f"{name}: label_smoothing must be from 0 to 1; {label_smoothing} given"
+        )
     scores, wanted = float_node(input, name), node_of(target, name, "target")
     if is_softmax(scores):
         warn_caller(SOFTMAX_TWICE)
@@ -216,23 +226,29 @@ def _class_weights(weight: Tensor | None, scores: Any, axis: int, function: str)
     node = float_node(weight, function, "weight")
     if node.shape != (scores.shape[axis],):
         classes = scores.shape[axis]
-        raise ShapeError(WEIGHT_SHAPE.format(function=function, given=node.shape, classes=classes))
+        raise located(
+            ShapeError, WEIGHT_SHAPE.format(function=function, given=node.shape, classes=classes)
+        )
     return node
 
 
 def _check_classes(scores: Any, y: Any, ignore_index: int, function: str) -> None:
     """Refuse targets of a wrong dtype, shape or range, with the fix."""
     if scores.ndim == 0:
-        raise ShapeError(f"{function}: the input is 0-d; expected scores of shape (N, C) or (C,)")
+        raise located(
+            ShapeError, f"{function}: the input is 0-d; expected scores of shape (N, C) or (C,)"
+        )
     shape = scores.shape
     wanted = (shape[0], *shape[2:]) if scores.ndim > 1 else ()
     words = {"function": function, "input": shape, "target": y.shape, "wanted": wanted}
-    if y.shape == shape and y.shape != wanted and not y.dtype.is_float:
-        raise DTypeError(ONE_HOT.format(given=y.dtype.name, **words))
+    if y.shape == shape and scores.ndim > 1 and not y.dtype.is_float:
+        raise located(DTypeError, ONE_HOT.format(given=y.dtype.name, **words))
     if y.shape != wanted:
-        raise ShapeError(TARGET_SHAPE.format(fix=_target_fix(shape, y.shape, wanted), **words))
+        raise located(
+            ShapeError, TARGET_SHAPE.format(fix=_target_fix(shape, y.shape, wanted), **words)
+        )
     if not y.dtype.is_int:
-        raise DTypeError(FLOAT_CLASSES.format(given=y.dtype.name, **words))
+        raise located(DTypeError, FLOAT_CLASSES.format(given=y.dtype.name, **words))
     if y.has_value:
         _check_range(scores, y.value(), ignore_index, function)
 
@@ -258,7 +274,8 @@ def _check_range(scores: Any, y: Any, ignore_index: int, function: str) -> None:
     value = int(y[first])
     place = f"target[{', '.join(map(str, first))}]" if first else "the target"
     ignored = f", or ignore_index={ignore_index}"
-    raise IndexRangeError(
+    raise located(
+        IndexRangeError,
         OUT_OF_RANGE.format(
             function=function,
             value=value,
@@ -267,5 +284,5 @@ def _check_range(scores: Any, y: Any, ignore_index: int, function: str) -> None:
             classes=classes,
             ignored=ignored,
             more=int(y.max()) + 1,
-        )
+        ),
     )

@@ -7,7 +7,8 @@ import sys
 import warnings
 from typing import Any
 
-from ..errors import DTypeError, OptionError, ShapeError
+from ..config import STATE
+from ..errors import ChainruleError, DTypeError, OptionError, ShapeError
 from ..tensor import Tensor
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -18,18 +19,41 @@ NOT_FLOAT = (
 )
 
 
+def located(kind: type[ChainruleError], text: str) -> ChainruleError:
+    """Return the error with the layer and the user's line added."""
+    level = _callers_level()
+    frame = sys._getframe(level)
+    place = f'"{frame.f_code.co_filename}", line {frame.f_lineno}'
+    layer = f"layer '{STATE.scope}', " if STATE.scope else ""
+    return kind(f"{text}\n  where: {layer}{place}")
+
+
+def _callers_level() -> int:
+    """Count the frames from the calling function to the nearest caller outside of chainrule."""
+    level = 1
+    while sys._getframe(level).f_code.co_filename.startswith(_PACKAGE):
+        if sys._getframe(level).f_back is None:
+            break
+        level += 1
+    return level - 1
+
+
 def node_of(value: Any, function: str, name: str = "input") -> Any:
     """Return the node of a tensor argument, or say that it is none."""
     if isinstance(value, Tensor):
         return value.node
-    raise DTypeError(NOT_A_TENSOR.format(function=function, name=name, given=type(value).__name__))
+    raise located(
+        DTypeError, NOT_A_TENSOR.format(function=function, name=name, given=type(value).__name__)
+    )
 
 
 def float_node(value: Any, function: str, name: str = "input") -> Any:
     """Return the node of a floating-point tensor argument."""
     node = node_of(value, function, name)
     if not node.dtype.is_float:
-        raise DTypeError(NOT_FLOAT.format(function=function, name=name, given=node.dtype.name))
+        raise located(
+            DTypeError, NOT_FLOAT.format(function=function, name=name, given=node.dtype.name)
+        )
     return node
 
 
@@ -37,9 +61,10 @@ def normal_axis(dim: int, rank: int, function: str) -> int:
     """Return `dim` counted from the first axis, or say that there is no such axis."""
     axis = dim + rank if dim < 0 else dim
     if not 0 <= axis < rank:
-        raise ShapeError(
+        raise located(
+            ShapeError,
             f"{function}: dim={dim} does not exist in a tensor of {rank} dimensions.\n"
-            f"  expected: from {-rank} to {rank - 1}"
+            f"  expected: from {-rank} to {rank - 1}",
         )
     return axis
 
@@ -47,9 +72,10 @@ def normal_axis(dim: int, rank: int, function: str) -> int:
 def check_reduction(reduction: str, function: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
     """Refuse a reduction that the loss does not have."""
     if reduction not in allowed:
-        raise OptionError(
+        raise located(
+            OptionError,
             f"{function}: reduction={reduction!r} does not exist.\n"
-            f"  expected: one of {', '.join(map(repr, allowed))}"
+            f"  expected: one of {', '.join(map(repr, allowed))}",
         )
 
 
@@ -69,7 +95,7 @@ def reduced(node: Any, reduction: str) -> Any:
 def require_equal_shapes(function: str, given: Any, target: Any, names: str = "input") -> None:
     """Refuse a prediction and a target of different shapes, with the fix."""
     if given.shape != target.shape:
-        raise ShapeError(_unequal(function, names, given.shape, target.shape))
+        raise located(ShapeError, _unequal(function, names, given.shape, target.shape))
 
 
 def _unequal(function: str, name: str, given: tuple[int, ...], target: tuple[int, ...]) -> str:
@@ -109,12 +135,7 @@ def _shape_fix(name: str, given: tuple[int, ...], target: tuple[int, ...]) -> st
 
 def warn_caller(text: str) -> None:
     """Warn with the line of the user's code: the nearest caller outside of chainrule."""
-    level = 1
-    while sys._getframe(level).f_code.co_filename.startswith(_PACKAGE):
-        if sys._getframe(level).f_back is None:
-            break
-        level += 1
-    warnings.warn(text, UserWarning, stacklevel=level + 1)
+    warnings.warn(text, UserWarning, stacklevel=_callers_level() + 1)
 
 
 def older_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:

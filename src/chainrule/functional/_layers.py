@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import DTypeError, OptionError, ShapeError
 from ..tensor import Generator, Tensor, default_generator
-from ._common import float_node, node_of, normal_axis
+from ._common import float_node, located, node_of, normal_axis
 
 WRONG_WIDTH = (
     "linear: the input's last axis has length {given}, the weight takes {wanted}.\n"
@@ -43,9 +43,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     x, w = node_of(input, "linear"), node_of(weight, "linear", "weight")
     if x.dtype is not w.dtype:
-        raise DTypeError(MIXED_DTYPES.format(given=x.dtype.name, wanted=w.dtype.name))
+        raise located(DTypeError, MIXED_DTYPES.format(given=x.dtype.name, wanted=w.dtype.name))
     if x.ndim == 0 or x.shape[-1] != w.shape[-1]:
-        raise ShapeError(_width_fault(x.shape, w.shape))
+        raise located(ShapeError, _width_fault(x.shape, w.shape))
     single = x.ndim == 1
     y = (x.reshape((1, x.size)) if single else x).matmul(w, False, True)
     if bias is not None:
@@ -92,7 +92,7 @@ def dropout(
     [0.0, 2.0]
     """
     if not 0.0 <= p <= 1.0:
-        raise OptionError(f"dropout: p must be from 0 to 1; {p} was given")
+        raise located(OptionError, f"dropout: p must be from 0 to 1; {p} was given")
     x = float_node(input, "dropout")
     if not training or p == 0.0:
         return input
@@ -117,6 +117,6 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first = normal_axis(start_dim, x.ndim, "flatten")
     last = normal_axis(end_dim, x.ndim, "flatten")
     if first > last:
-        raise ShapeError(f"flatten: start_dim={start_dim} lies after end_dim={end_dim}")
+        raise located(ShapeError, f"flatten: start_dim={start_dim} lies after end_dim={end_dim}")
     joined = prod(x.shape[first : last + 1])
     return Tensor(x.reshape((*x.shape[:first], joined, *x.shape[last + 1 :])))

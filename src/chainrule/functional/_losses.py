@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from ._common import (
     check_reduction,
     float_node,
+    located,
     node_of,
     older_reduction,
     reduced,
@@ -46,7 +47,7 @@ def _pair(
     given, wanted = float_node(input, function), node_of(target, function, "target")
     if not wanted.dtype.is_float:
         name = wanted.dtype.name
-        raise DTypeError(TARGET_NOT_FLOAT.format(function=function, given=name, more=more))
+        raise located(DTypeError, TARGET_NOT_FLOAT.format(function=function, given=name, more=more))
     require_equal_shapes(function, given, wanted)
     return given, wanted
 
@@ -132,7 +133,7 @@ def smooth_l1_loss(
     """
     reduction = older_reduction(size_average, reduce, reduction)
     if beta < 0:
-        raise OptionError(f"smooth_l1_loss: beta must be 0 or more; {beta} was given")
+        raise located(OptionError, f"smooth_l1_loss: beta must be 0 or more; {beta} was given")
     given, wanted = _pair(input, target, reduction, "smooth_l1_loss")
     error = given - wanted
     size = error.abs()
@@ -163,7 +164,7 @@ def huber_loss(
     [0.125, 2.5]
     """
     if delta <= 0:
-        raise OptionError(f"huber_loss: delta must be above 0; {delta} was given")
+        raise located(OptionError, f"huber_loss: delta must be above 0; {delta} was given")
     given, wanted = _pair(input, target, reduction, "huber_loss")
     error = given - wanted
     size = error.abs()
@@ -222,7 +223,7 @@ def _check_unit(node: Any, name: str, fix: str) -> None:
     low, high = float(value.min()), float(value.max())
     # A NaN compares false with everything and is left for the non-finite check to report.
     if low < 0 or high > 1:
-        raise OptionError(OUTSIDE_UNIT.format(name=name, low=low, high=high, fix=fix))
+        raise located(OptionError, OUTSIDE_UNIT.format(name=name, low=low, high=high, fix=fix))
 
 
 def binary_cross_entropy_with_logits(

@@ -13,7 +13,7 @@ from typing import Any
 from ..dtypes import as_dtype
 from ..errors import OptionError
 from ..tensor import Tensor
-from ._common import float_node, node_of, normal_axis
+from ._common import float_node, located, node_of, normal_axis
 
 NO_DIM = (
     "{function}: dim is missing, the axis over which the results add up to 1.\n"
@@ -57,7 +57,7 @@ def _prepared(input: Tensor, dim: int | None, dtype: Any, function: str) -> tupl
     elif not node.dtype.is_float:
         node = float_node(input, function)
     if dim is None:
-        raise OptionError(NO_DIM.format(function=function, shape=node.shape))
+        raise located(OptionError, NO_DIM.format(function=function, shape=node.shape))
     if node.ndim == 0:
         node = node.reshape((1,))
     return node, normal_axis(dim, node.ndim, function)

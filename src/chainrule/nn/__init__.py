@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import functional as functional
+from . import functional as functional
 from . import init as init
 from ._activations import CELU as CELU
 from ._activations import ELU as ELU

@@ -160,7 +160,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     True
     """
     if tensor.ndim < 2:
-        raise ShapeError(f"orthogonal_ needs a matrix; the shape is {tuple(tensor.shape)}")
+        raise ShapeError(f"orthogonal_ needs a matrix; the tensor has shape {tuple(tensor.shape)}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     drawn = _drawn(lambda source: source.normal((rows, columns)), generator)
     tall = drawn.T if rows < columns else drawn

@@ -61,10 +61,15 @@ class State:
         return handle.node
 
     def write(self, name: str, node: Any) -> None:
-        """Keep a new value; its history is not kept."""
-        if node.inputs and STATE.trace is None:
-            node = Tensor(node).detach().node
-        self.held[name]._rebind(node)
+        """Keep a new value."""
+        keep(self.held[name], node)
+
+
+def keep(handle: Tensor, node: Any) -> None:
+    """Rebind a handle to a value without its history, which would grow from step to step."""
+    if node.inputs and STATE.trace is None:
+        node = Tensor(node).detach().node
+    handle._rebind(node)
 
 
 class Clock:
@@ -103,6 +108,8 @@ class Optimizer:
 
     # Whether the rule depends on the number of steps; parameters that started together share it.
     counts: ClassVar[bool] = False
+    # The state that is one number, kept in float64, whatever the parameter's shape and dtype.
+    scalars: ClassVar[frozenset[str]] = frozenset({"step", "started"})
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         cls = type(self).__name__
@@ -247,7 +254,7 @@ class Optimizer:
             if handle is None or users[key] > len(members):
                 handle = self._split(handle, members)
             clock = Clock(handle.node + 1)
-            handle._rebind(clock.time)
+            keep(handle, clock.time)
             clocks.update({id(parameter): clock for parameter in members})
         return clocks
 
@@ -310,7 +317,7 @@ class Optimizer:
             numbered.update(zip(saved["params"], group["params"], strict=True))
         by_number = {int(number): held for number, held in moments.items()}
         loaded = {
-            parameter: _checked(by_number[int(number)], parameter)
+            parameter: _checked(by_number[int(number)], parameter, self.scalars)
             for number, parameter in numbered.items()
             if int(number) in by_number
         }
@@ -325,19 +332,16 @@ class Optimizer:
         """Put loaded values into the handles that exist, and share equal step counts."""
         clocks: dict[float, Tensor] = {}
         for parameter in group["params"]:
+            held = self.state.pop(parameter, {})
             if parameter not in loaded:
-                self.state.pop(parameter, None)
                 continue
-            held = self.state.get(parameter, {})
-            fresh: dict[str, Tensor] = {}
+            fresh = self.state[parameter] = {}
             for name, value in loaded[parameter].items():
-                if value.ndim == 0 and name == "step":
-                    count = float(value)
-                    fresh[name] = clocks.setdefault(count, tensor(count, dtype=float64))
-                    continue
-                fresh[name] = held.get(name, tensor(value))
-                fresh[name].data = tensor(value)
-            self.state[parameter] = fresh
+                if name == "step":
+                    fresh[name] = _clock(clocks, float(value), held.get(name))
+                else:
+                    fresh[name] = held.get(name, tensor(value))
+                    fresh[name].data = tensor(value)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -348,17 +352,29 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _checked(moments: Mapping[str, Any], parameter: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+def _clock(clocks: dict[float, Tensor], count: float, held: Tensor | None) -> Tensor:
+    """Return the one step count for parameters that have seen `count` steps."""
+    if count not in clocks:
+        taken = any(held is other for other in clocks.values())
+        clocks[count] = tensor(count, dtype=float64) if held is None or taken else held
+        clocks[count].data = tensor(count, dtype=float64)
+    return clocks[count]
+
+
+def _checked(
+    moments: Mapping[str, Any], parameter: Tensor, scalars: frozenset[str]
+) -> dict[str, np.ndarray[Any, Any]]:
     """Return loaded moments as arrays of the parameter's dtype; scalars as float64."""
     result = {}
     for name, value in moments.items():
         if value is None:
             continue
-        array = np.array(value.detach().numpy() if isinstance(value, Tensor) else value)
+        # Tensors of this library and of PyTorch alike give their values by these names.
+        array = np.array(value.detach().numpy() if hasattr(value, "detach") else value)
         if array.dtype.kind not in "fiub":
             raise DTypeError(f"optimizer state {name!r} holds no numbers but {array.dtype}")
-        if array.ndim == 0:
-            result[name] = array.astype(np.float64)
+        if name in scalars:
+            result[name] = array.astype(np.float64).reshape(())
         elif array.shape != tuple(parameter.shape):
             raise ShapeError(
                 f"optimizer state {name!r} has shape {array.shape}, its parameter "

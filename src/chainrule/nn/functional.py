@@ -1,0 +1,3 @@
+"""The functions of `chainrule.functional` under PyTorch's name for them."""
+
+from ..functional import *  # noqa: F403
