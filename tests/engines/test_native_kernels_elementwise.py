@@ -199,9 +199,7 @@ def test_equal_kernels_are_one():
 
     module = Module(HOST)
     one = Operand(float32, (1,))
-    names = {
-        elementwise(module, (), [one], [one], lambda e, x: e.exp(x)).name for _ in range(3)
-    }
+    names = {elementwise(module, (), [one], [one], lambda e, x: e.exp(x)).name for _ in range(3)}
     other = elementwise(module, (), [one], [one], lambda e, x: e.log(x)).name
     assert len(names) == 1 and other not in names
     assert len(module.names()) == 2

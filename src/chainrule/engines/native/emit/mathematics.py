@@ -191,7 +191,7 @@ _TURNS = 2.0**20
 
 def sin(e: Emitter, x: Value) -> Value:
     """The sine."""
-    return _circular(e, x, "sin")
+    return e.select(e.eq(x, 0.0), x, _circular(e, x, "sin"))
 
 
 def cos(e: Emitter, x: Value) -> Value:

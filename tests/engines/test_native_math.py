@@ -1,0 +1,159 @@
+"""The elementary functions: units in the last place, edges, on three kinds of processor."""
+
+import functools
+import math
+
+import numpy as np
+import pytest
+from native_harness import TARGETS, Compiled
+
+from chainrule.dtypes import float32, float64
+from chainrule.engines.native.kernels.common import Operand
+from chainrule.engines.native.kernels.elementwise import elementwise
+
+ULPS = 4
+COUNT = 4001
+INF, NAN = math.inf, math.nan
+
+
+def long_sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def long_softplus(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def long_erf(x):
+    return np.array([math.erf(each) for each in x.ravel().tolist()], np.longdouble)
+
+
+# name: (reference, ranges); references run in a wider type where there is one.
+FUNCTIONS = {
+    "exp": (np.exp, [(-87, 88.7), (-1, 1)]),
+    "log": (np.log, [(1e-30, 1e30), (0.5, 2), (0.999, 1.001)]),
+    "log1p": (np.log1p, [(-0.99, 3), (-1e-3, 1e-3), (1, 1e20)]),
+    "expm1": (np.expm1, [(-20, 88.5), (-1, 1), (-1e-3, 1e-3)]),
+    "tanh": (np.tanh, [(-12, 12), (-0.1, 0.1)]),
+    "sigmoid": (long_sigmoid, [(-80, 30), (-2, 2)]),
+    "softplus": (long_softplus, [(-80, 80), (-2, 2)]),
+    "sin": (np.sin, [(-4, 4), (-1e4, 1e4), (-1e9, 1e9)]),
+    "cos": (np.cos, [(-4, 4), (-1e4, 1e4), (-1e9, 1e9)]),
+    "erf": (long_erf, [(-6, 6), (-1.2, 1.2), (-1e-6, 1e-6)]),
+    "sqrt": (np.sqrt, [(0, 1e6)]),
+}
+EDGES = {
+    "exp": [(INF, INF), (-INF, 0.0), (0.0, 1.0), (1e4, INF), (-1e4, 0.0)],
+    "log": [(INF, INF), (0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (1.0, 0.0)],
+    "log1p": [(INF, INF), (-1.0, -INF), (-2.0, NAN), (0.0, 0.0), (-0.0, -0.0)],
+    "expm1": [(INF, INF), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0), (1e4, INF)],
+    "tanh": [(INF, 1.0), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0), (50.0, 1.0), (-50.0, -1.0)],
+    "sigmoid": [(INF, 1.0), (-INF, 0.0), (0.0, 0.5), (200.0, 1.0)],
+    "softplus": [(INF, INF), (-INF, 0.0), (1e30, 1e30)],
+    "sin": [(INF, NAN), (-INF, NAN), (0.0, 0.0), (-0.0, -0.0)],
+    "cos": [(INF, NAN), (-INF, NAN), (0.0, 1.0)],
+    "erf": [(INF, 1.0), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0)],
+    "sqrt": [(INF, INF), (-1.0, NAN), (0.0, 0.0), (-0.0, -0.0)],
+}
+
+
+@functools.cache
+def compiled(name, dtype, target):
+    one = Operand(dtype, (1,))
+    return Compiled(
+        lambda m: elementwise(m, (), [one], [one], lambda e, x: getattr(e, name)(x)),
+        TARGETS[target],
+    )
+
+
+def apply(name, x, target="host"):
+    dtype = float32 if x.dtype == np.float32 else float64
+    return compiled(name, dtype, target)([x, np.zeros_like(x)], x.size)[1]
+
+
+def off_by(made, exact):
+    """Units in the last place between a result and the exact one."""
+    rounded = exact.astype(made.dtype)
+    unit = np.spacing(np.maximum(np.abs(rounded), np.finfo(made.dtype).tiny))
+    return np.abs(made.astype(np.longdouble) - exact) / unit
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_units_in_the_last_place(name, dtype, target):
+    reference, ranges = FUNCTIONS[name]
+    for low, high in ranges:
+        wide = low > 0 and high / low > 1e3
+        x = (np.geomspace if wide else np.linspace)(low, high, COUNT).astype(dtype)
+        exact = reference(x.astype(np.longdouble))
+        worst = off_by(apply(name, x, target), exact).max()
+        assert worst <= ULPS, f"{name} is {worst:.2f} units off in [{low}, {high}]"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_edges_are_exact(name, dtype, target):
+    given = np.array([*(x for x, _ in EDGES[name]), NAN], dtype)
+    wanted = np.array([*(y for _, y in EDGES[name]), NAN], dtype)
+    made = apply(name, given, target)
+    np.testing.assert_array_equal(made, wanted)
+    known = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(made[known]), np.signbit(wanted[known]))
+
+
+def test_tiny_results_and_arguments_are_denormal_numbers():
+    x = np.array([-88.0, -95.0, -103.0], "f4")
+    np.testing.assert_allclose(apply("exp", x), np.exp(x.astype("f8")), rtol=1e-2, atol=1e-45)
+    tiny = np.array([1e-40, 3e-45], "f4")
+    np.testing.assert_allclose(apply("log", tiny), np.log(tiny.astype("f8")), rtol=1e-6)
+    np.testing.assert_array_equal(apply("expm1", tiny), tiny)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions_are_monotonic_where_they_saturate(dtype):
+    for name, x in (("tanh", np.linspace(5, 25, 3000)), ("erf", np.linspace(3, 7, 3000))):
+        made = apply(name, x.astype(dtype))
+        assert made.max() == 1.0
+        assert (np.diff(made) >= -np.finfo(dtype).eps).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_powers(dtype, target):
+    values = [0.0, -0.0, 0.5, 1.0, 2.5, -2.0, INF, -INF, NAN]
+    x, y = (each.ravel().astype(dtype.np) for each in np.meshgrid(values, [*values, 3.0, -3.0]))
+    one = Operand(dtype, (1,))
+    kernel = Compiled(
+        lambda m: elementwise(m, (), [one, one], [one], lambda e, x, y: e.pow(x, y)),
+        TARGETS[target],
+    )
+    made = kernel([x, y, np.zeros_like(x)], x.size)[2]
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(made, np.power(x, y), rtol=1e-6 if dtype is float32 else 1e-14)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0, 3.0, -1.0])
+def test_known_powers_are_products(exponent):
+    one = Operand(float32, (1,))
+    kernel = Compiled(lambda m: elementwise(m, (), [one], [one], lambda e, x: e.pow(x, exponent)))
+    assert "llvm.pow" not in kernel.text
+    x = np.linspace(-3, 3, 20, dtype="f4")
+    np.testing.assert_allclose(kernel([x, np.zeros_like(x)], 20)[1], x**exponent, rtol=1e-6)
+
+
+def test_numbers_are_computed_once_not_for_each_point():
+    """What depends on numbers alone stays out of the loop."""
+    kernel = Compiled(
+        lambda m: elementwise(
+            m,
+            (),
+            [Operand(float32, (1,)), Operand(float64, (0,))],
+            [Operand(float32, (1,))],
+            lambda e, x, rate: e.mul(x, e.cast(e.exp(rate), float32)),
+        )
+    )
+    entry = kernel.text.split("entry:")[1].split("br ")[0]
+    assert "shl i64" in entry
+    assert kernel.text.count("shl i64") == entry.count("shl i64")
