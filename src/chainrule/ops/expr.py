@@ -8,6 +8,7 @@ from ..dtypes import DType
 from ..graph.node import CONSTANT, Node, Op
 from . import elementwise as e
 from . import index as i
+from . import order as o
 from . import reduction as r
 from . import shape as s
 from ._apply import apply, cast_node, constant, literal_dtype, set_node_class
@@ -210,6 +211,10 @@ class Expr(Node):
     def pad(self, low: Ints, high: Ints, interior: Ints) -> Expr:
         """Zeros before, after, between."""
         return self._unary(s.PAD, low=low, high=high, interior=interior)
+
+    def cumsum(self, axis: int) -> Expr:
+        """Running sums along an axis."""
+        return self._unary(o.CUMSUM, axis=axis)
 
     def flip(self, axes: Ints) -> Expr:
         """Axes reversed."""

@@ -67,6 +67,20 @@ def argmax(x: Array, axis: int, keepdims: bool) -> Array:
     return jnp.argmax(x, axis=axis, keepdims=keepdims).astype(jnp.int64)
 
 
+def argsort(x: Array, axis: int, descending: bool) -> Array:
+    """The order that sorts an axis, equal elements keeping theirs: int64; NaN is the largest."""
+    if not descending:
+        return jnp.argsort(x, axis, stable=True).astype(jnp.int64)
+    last = x.shape[axis] - 1
+    order = jnp.argsort(jnp.flip(x, axis), axis, stable=True).astype(jnp.int64)
+    return jnp.flip(last - order, axis)
+
+
+def cumsum(x: Array, axis: int) -> Array:
+    """Running sums along an axis, in the elements' own type."""
+    return jnp.cumsum(x, axis, dtype=x.dtype)
+
+
 def concatenate(arrays: tuple[Array, ...], axis: int) -> Array:
     """The arrays one after the other along an axis."""
     return jnp.concatenate(arrays, axis)

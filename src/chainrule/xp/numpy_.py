@@ -70,6 +70,20 @@ def argmax(x: Array, axis: int, keepdims: bool) -> Array:
     return np.argmax(x, axis, keepdims=keepdims)
 
 
+def argsort(x: Array, axis: int, descending: bool) -> Array:
+    """The order that sorts an axis, equal elements keeping theirs: int64; NaN is the largest."""
+    if not descending:
+        return np.argsort(x, axis, kind="stable")
+    # Sorting the reversed axis and reading it backwards keeps equal elements in order.
+    last = x.shape[axis] - 1
+    return np.flip(last - np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
+
+
+def cumsum(x: Array, axis: int) -> Array:
+    """Running sums along an axis, in the elements' own type."""
+    return np.cumsum(x, axis, x.dtype)
+
+
 def concatenate(arrays: tuple[Array, ...], axis: int) -> Array:
     """The arrays one after the other along an axis."""
     return np.concatenate(arrays, axis)
