@@ -108,6 +108,8 @@ def test_loaders_and_data_sets_are_the_same_as_arrays() -> None:
     assert_same(train(tensors, batch_size=5), expected)
     assert_same(train(cr.data.DataLoader(tensors, 5, shuffle=True)), expected)
     assert_same(train(cr.data.Subset(tensors, list(range(23))), batch_size=5), expected)
+    labelled = cr.data.LabelledDataset(X, Y, class_names=["no", "yes"])
+    assert_same(train(labelled, batch_size=5), expected)
     backwards = cr.data.Subset(tensors, list(range(23))[::-1])
     assert_same(
         train(backwards, batch_size=5, shuffle=False),

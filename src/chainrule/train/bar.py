@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .progress import describe
 
+WIDE = 104  # columns
+
 
 class Bar:
     """Epochs as a bar, with the newest numbers behind it.
@@ -28,12 +30,15 @@ class Bar:
 
     def __init__(self, epochs: int, console: Console | None = None) -> None:
         self.console = console if console is not None else Console(stderr=True)
+        # The numbers are what is read: on a narrow terminal the bar and the clock give way to them.
+        wide = self.console.width >= WIDE
+        clock = [TimeRemainingColumn(compact=True)] if wide else []
         self._progress = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24 if wide else 6),
             TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(compact=True),
+            *clock,
             console=self.console,
             auto_refresh=False,
         )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+VALIDATION = "validation_"
 INTERVAL = 0.1  # seconds between two drawings
 
 
@@ -109,15 +110,21 @@ def make_progress(wanted: bool, epochs: int) -> Progress:
 
 
 def describe(numbers: Mapping[str, float]) -> str:
-    """The newest numbers in one line.
+    """The newest numbers in one line; those of the validation data stand behind their own.
 
     Example:
         >>> describe({"loss": 0.123456, "accuracy": 0.9725, "validation_loss": 12345.6})
-        'loss 0.1235  accuracy 97.25 %  validation loss 1.235e+04'
+        'loss 0.1235 (val. 1.235e+04)  accuracy 97.25 %'
     """
     parts = []
     for name, number in numbers.items():
-        words = name.replace("_", " ")
-        share = name.endswith("accuracy")
-        parts.append(f"{words} {100 * number:.2f} %" if share else f"{words} {number:.4g}")
+        if name.startswith(VALIDATION):
+            continue
+        part = f"{name.replace('_', ' ')} {_number(name, number)}"
+        behind = numbers.get(VALIDATION + name)
+        parts.append(part if behind is None else f"{part} (val. {_number(name, behind)})")
     return "  ".join(parts)
+
+
+def _number(name: str, number: float) -> str:
+    return f"{100 * number:.2f} %" if name.endswith("accuracy") else f"{number:.4g}"

@@ -31,6 +31,7 @@ from .state import collect_state, restore_state
 from .step import EvaluationStep, TrainingStep
 
 ENGINES = ("auto", "native", "numpy")
+NOTICEABLE = 0.5  # seconds of compiling from which on it is mentioned
 
 
 class EngineWarning(UserWarning):
@@ -321,8 +322,11 @@ class Trainer:
 
             if self._cache is None:
                 self._cache = LoopCache(self.threads)
+            compiled = self._cache.seconds
             try:
                 runner = NativeRunner(*common, self._cache)
+                if self._cache.seconds - compiled > NOTICEABLE:
+                    progress.note(f"compiled in {self._cache.seconds - compiled:.1f} s")
             except (EngineError, TraceError) as error:
                 if self.engine == "native":
                     raise
