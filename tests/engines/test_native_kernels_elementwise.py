@@ -60,7 +60,7 @@ def test_casts_between_all_dtypes(target):
                     (),
                     [Operand(have, (1,))],
                     [Operand(want, (1,))],
-                    lambda e, x: e.cast(x, want),
+                    lambda e, value, want=want: e.cast(value, want),
                 ),
                 TARGETS[target],
             )
@@ -94,7 +94,7 @@ def test_integer_division_is_guarded():
             b[2] = -1
         operand = Operand(dtype, (1,))
         kernel = Compiled(
-            lambda m, o=operand: elementwise(m, (), [o, o], [o], lambda e, a, b: e.div(a, b))
+            lambda m, o=operand: elementwise(m, (), [o, o], [o], lambda e, x, y: e.div(x, y))
         )
         made = kernel([a, b, np.zeros(5, dtype.np)], 5)[2]
         assert made.tolist() == [3, 0, low, 0, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ class Compiled:
         if self.kernel.scratch:
             pointers.append(scratch.array.ctypes.data)
         ends = [0, *splits, stop]
-        for first, last in zip(ends, ends[1:], strict=False):
+        for first, last in itertools.pairwise(ends):
             self._entry(*pointers, *extents, first, last)
         for each in [*guarded, scratch]:
             each.check()
