@@ -23,6 +23,8 @@ from ._forward import Pass, as_input, float_type, run
 from ._numbers import percent, shape_text, show
 from ._view import View
 
+MESSAGES = "the error's way back: length of the message at each layer's output"
+SHARES = "each layer's share of the step: -g·Δθ over the sum"
 NOT_ITS_OPTIMIZER = (
     "the optimizer does not hold this model's parameters.\n"
     "  given: {optimizer} and {model}, which have no parameter in common\n"
@@ -206,21 +208,21 @@ def change_lines(data: dict[str, Any]) -> list[str]:
     ]
 
 
-def message_chart(data: dict[str, Any], width: float = 500) -> Drawing:
+def message_chart(data: dict[str, Any], width: float = 500, *, headed: bool = True) -> Drawing:
     """Draw the messages as bars, from the last layer to the first."""
     bars = [Bar(f"{m['layer']} {m['kind']}", m["length"], f"∂J/∂{m['label']}  {show(m['length'], 3)}")
             for m in data["messages"]]
-    heading = "the error's way back: length of the message at each layer's output"
-    return bar_chart(bars, title=heading, width=width, colour="backward", heading=heading)
+    return bar_chart(
+        bars, title=MESSAGES, width=width, colour="backward", heading=MESSAGES if headed else ""
+    )
 
 
-def share_chart(data: dict[str, Any], width: float = 500) -> Drawing:
+def share_chart(data: dict[str, Any], width: float = 500, *, headed: bool = True) -> Drawing:
     """Draw each layer's share of the step, last layer first like the messages."""
     bars = [Bar(f"layer {row['layer']}", row["share"] if math.isfinite(row["share"]) else 0.0,
                 f"{percent(row['share'])}  ({show(row['gain'], 3)})")
             for row in reversed(data["layers"])]
-    heading = "each layer's share of the step: -g·Δθ over the sum"
-    return bar_chart(bars, title=heading, width=width, heading=heading)
+    return bar_chart(bars, title=SHARES, width=width, heading=SHARES if headed else "")
 
 
 def _draw(data: dict[str, Any], title: str) -> Drawing:

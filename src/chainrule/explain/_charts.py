@@ -153,7 +153,8 @@ def _mark_best(drawing: Drawing, frame: _Frame, one: Series, which: str, colour:
     word = "lowest" if which == "min" else "highest"
     label = f"{word} {show(values[index], 4)}"
     drawing.add(Dot(x, y, 4.5, colour))
-    drawing.add(Text(x, y + (18 if which == "min" else -10), label, colour, anchor, SMALL, True))
+    below = which == "min" and y + 22 < frame.top + frame.height
+    drawing.add(Text(x, y + (18 if below else -10), label, colour, anchor, SMALL, True))
 
 
 def thinned(x: Sequence[float] | Array, y: Sequence[float] | Array) -> tuple[Array, Array]:
@@ -251,7 +252,7 @@ def matrix_chart(
     drawing.add(Text(14, top + size * cell / 2, rows, "muted", "middle", 12, turned=True))
     totals = np.maximum(counts.sum(1), 1)
     off = counts - np.diag(np.diag(counts))
-    worst = max(int(off.max(initial=0)), 1)
+    worst = max(int(off.max(initial=0)), 3)
     for i, name in enumerate(names):
         middle = top + i * cell + cell / 2 + 4
         drawing.add(Text(left - 8, middle, name, "ink", "end", 12))

@@ -47,6 +47,7 @@ class Seen:
         partial: The output's partial derivative with respect to it; None where there is none.
         backs: The chain rule's terms that the partial derivative is the sum of.
         inputs: Keys of the nodes it follows from (literal numbers stand in the formula).
+        gradient: The node of the partial derivative.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Seen:
     partial: Array | None
     backs: tuple[Back, ...]
     inputs: tuple[str, ...]
+    gradient: Node | None = None
 
     @property
     def kind(self) -> str:
@@ -165,6 +167,7 @@ def _seen(node: Node, keys: dict[Node, str], sweeped: Sweep, labels: Labels) -> 
         gradient.value() if gradient is not None else None,
         tuple(backs(node, sweeped, labels)),
         tuple(dict.fromkeys(keys[source] for source in node.inputs if source in keys)),
+        gradient,
     )
 
 

@@ -92,7 +92,7 @@ def box_size(block: Block, known: Mapping[Node, Seen], labels: Labels) -> tuple[
         width = max(text_width(block_name(block), LABEL_SIZE, True), 130.0) + 24
         return min(width, WIDEST), 84.0
     widths = [text_width(_head(one), LABEL_SIZE, True)]
-    if one.value.ndim == 0:
+    if one.value.size == 1:
         name = partial(labels.of(labels.output), one.label)
         back = f"{name} {_number(one.partial)}" if one.partial is not None else ""
         widths += [text_width(_number(one.value), NUMBER_SIZE) + text_width(back, NUMBER_SIZE) + 22]
@@ -124,7 +124,7 @@ def block_marks(
     marks: list[Mark] = [Box(at.x, at.y, at.width, at.height, fill, "line", 7)]
     head = shorten(_head(one), at.width - 18, LABEL_SIZE)
     marks.append(Text(at.x + 11, at.y + 20, head, "ink", size=LABEL_SIZE, bold=True))
-    if one.value.ndim == 0:
+    if one.value.size == 1:
         return marks + _scalar_marks(one, labels, at)
     return marks + _array_marks(one, labels, at)
 

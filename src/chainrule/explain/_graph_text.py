@@ -97,7 +97,7 @@ def partial_text(one: Seen, output: str) -> str:
     if not one.backs:
         return f"{name} = {show(one.partial.item())}" if one.partial.size == 1 else name
     symbols = " + ".join(back.symbols for back in one.backs)
-    if one.partial.ndim == 0 and all(back.numbers for back in one.backs):
+    if one.partial.size == 1 and all(back.numbers for back in one.backs):
         products = " + ".join(back.numbers for back in one.backs)
         return f"{name} = {symbols} = {products} = {show(one.partial.item())}"
     return f"{name} = {symbols}; {_size(one.partial)}"

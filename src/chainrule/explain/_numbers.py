@@ -69,8 +69,8 @@ def summary(array: np.ndarray[Any, Any], digits: int = 3) -> str:
     """
     if array.size == 0:
         return "empty"
-    if array.ndim == 0:
-        return show(array[()])
+    if array.size == 1:
+        return show(array.item())
     if array.size <= 4:
         return "[" + ", ".join(show(v, digits) for v in array.ravel()) + "]"
     as_float = array.astype(np.float64)

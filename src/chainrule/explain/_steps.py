@@ -36,6 +36,7 @@ from ._view import View
 # Ops written into the formula of the op that uses them, when they have no name of their own.
 TOTALS = frozenset(("matmul", "sum"))
 ARITHMETIC = frozenset(("add", "sub", "mul", "div", "neg"))
+CONDITIONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 MOST_STEPS = 60
 BARS = 12
 BAD_INDEX = (
@@ -204,7 +205,11 @@ def through(tree: Tree) -> Tree:
 
 def _belongs(parent: Node, child: Node) -> bool:
     """Whether an unnamed child is written inside its parent's formula."""
-    if child.name is not None or not child.inputs or parent.op.name not in ARITHMETIC:
+    if child.name is not None or not child.inputs or child.wrt:
+        return False
+    if parent.op.name == "where":
+        return child.op.name in CONDITIONS
+    if parent.op.name not in ARITHMETIC:
         return False
     with_number = any(source.size == 1 and not source.inputs for source in child.inputs)
     return child.op.name in TOTALS or (
