@@ -126,7 +126,8 @@ def plan(
     context = Context(module, buffers, fusion.inline, needed, tables)
     tasks = list(first)
     for cluster in clusters:
-        tasks += lower(context, cluster)
+        if 0 not in cluster.space:
+            tasks += lower(context, cluster)
     for source, output in updates:
         if in_place.get(source) is not output:
             tasks.append(_copy(context, source, output))
