@@ -13,6 +13,7 @@ operands are stacked, and one large product or sum follows.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,7 +126,9 @@ class Loop:
         outputs = (*self.outputs, *kept)
 
         def derivative(gradients: Any, node: Node, inputs: Any, asked: Any) -> list[Any]:
-            return self.pull(outputs, gradients, node, inputs, asked)
+            loop = copy.copy(self)
+            loop.length, loop.reverse = node.attrs["length"], node.attrs["reverse"]
+            return loop.pull(outputs, gradients, node, inputs, asked)
 
         body = Body(self.inputs, outputs, self.carries, self.scanned, derivative)
         return apply(SCAN, *operands, body=body, length=self.length, reverse=self.reverse)

@@ -42,6 +42,7 @@ from ..ops import (
     SQRT,
     SUB,
     TANH,
+    WHERE,
     Expr,
     apply,
 )
@@ -336,10 +337,16 @@ class Arithmetic(TensorHandle):
         """Cut off below ``min`` and above ``max``; the gradient is 0 outside."""
         result: Any = self
         if min is not None:
-            result = result.maximum(min)
+            result = result._replaced(LT, min)
         if max is not None:
-            result = result.minimum(max)
+            result = result._replaced(GT, max)
         return result
+
+    def _replaced(self, op: Op, limit: Any) -> Any:
+        """The limit where the comparison with it holds; at the limit the gradient is whole."""
+        node = self.node
+        bound = lift(limit, node)
+        return self._new(apply(WHERE, apply(op, node, bound), bound, node))
 
     clip = clamp
 

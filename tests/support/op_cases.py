@@ -1,0 +1,452 @@
+"""One table of cases for every op: how to draw inputs and attributes, and what PyTorch calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import chainrule as cr
+from chainrule import dtypes, ops
+from chainrule.dtypes import DType
+from chainrule.ops.scan import Body
+
+FLOATS = (dtypes.float32, dtypes.float64)
+INTS = (dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.uint32)
+NUMBERS = (*FLOATS, *INTS)
+EVERY = (*NUMBERS, dtypes.bool_)
+
+
+@dataclass(frozen=True)
+class Real:
+    """An input of the case's dtype, drawn from an interval."""
+
+    shape: tuple[int, ...]
+    low: float = -3.0
+    high: float = 3.0
+
+
+@dataclass(frozen=True)
+class Index:
+    """An input of whole numbers below ``size``."""
+
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An input that is given."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An input of booleans."""
+
+    shape: tuple[int, ...]
+
+
+Spec = Real | Index | Fixed | Mask
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One example of an op: its inputs and attributes, and where its values come from."""
+
+    specs: tuple[Spec, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def arrays(self, dtype: DType) -> list[np.ndarray]:
+        """The inputs, with the reals in a dtype."""
+        rng = np.random.default_rng(self.seed)
+        return [_draw(spec, dtype, rng) for spec in self.specs]
+
+
+@dataclass(frozen=True)
+class Case:
+    """How one op is tested.
+
+    Attributes:
+        sample: a strategy of samples.
+        torch: the same thing in PyTorch, on tensors and attributes; None where it has none.
+        types: the dtypes that its real inputs may have.
+        smooth: whether the derivative is continuous almost everywhere, so that differences can
+            check it.
+    """
+
+    op: ops.Op
+    sample: st.SearchStrategy[Sample]
+    torch: Callable[..., Any] | None
+    types: tuple[DType, ...] = FLOATS
+    smooth: bool = True
+
+
+def _draw(spec: Spec, dtype: DType, rng: np.random.Generator) -> np.ndarray:
+    if isinstance(spec, Fixed):
+        return np.asarray(spec.value)
+    if isinstance(spec, Mask):
+        return np.asarray(rng.random(spec.shape) < 0.5)
+    if isinstance(spec, Index):
+        return np.asarray(rng.integers(0, max(spec.size, 1), spec.shape, dtype=np.int64))
+    if dtype is dtypes.bool_:
+        return np.asarray(rng.random(spec.shape) < 0.5)
+    if dtype.is_int:
+        low = max(int(np.ceil(spec.low)), 0 if dtype.name.startswith("u") else -(2**31))
+        return np.asarray(rng.integers(low, max(int(spec.high), low) + 1, spec.shape)).astype(
+            dtype.np
+        )
+    return np.asarray(rng.uniform(spec.low, spec.high, spec.shape)).astype(dtype.np)
+
+
+SEEDS = st.integers(0, 2**31)
+SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
+FULL = hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=4)
+
+
+@st.composite
+def one_input(draw: Any, low: float, high: float, attrs: dict[str, Any]) -> Sample:
+    return Sample((Real(draw(SHAPES), low, high),), attrs, draw(SEEDS))
+
+
+@st.composite
+def two_inputs(draw: Any, low: float, high: float) -> Sample:
+    shapes = draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=4, max_dims=3)
+    )
+    return Sample(tuple(Real(s, low, high) for s in shapes.input_shapes), {}, draw(SEEDS))
+
+
+@st.composite
+def masked(draw: Any) -> Sample:
+    shapes = draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=3, min_side=0, max_side=3, max_dims=3)
+    ).input_shapes
+    return Sample((Mask(shapes[0]), Real(shapes[1]), Real(shapes[2])), {}, draw(SEEDS))
+
+
+@st.composite
+def products(draw: Any) -> Sample:
+    m, k, n = (draw(st.integers(0, 4)) for _ in range(3))
+    ta, tb = draw(st.booleans()), draw(st.booleans())
+    lead = draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=2, max_dims=2)
+    ).input_shapes
+    a = (k, m) if ta else (m, k)
+    b = (n, k) if tb else (k, n)
+    return Sample((Real((*lead[0], *a)), Real((*lead[1], *b))), {"ta": ta, "tb": tb}, draw(SEEDS))
+
+
+@st.composite
+def reductions(draw: Any, empty: bool) -> Sample:
+    shape = draw(SHAPES if empty else FULL)
+    axes = draw(st.sets(st.integers(0, max(len(shape) - 1, 0)))) if shape else set()
+    attrs = {"axes": tuple(sorted(axes)), "keepdims": draw(st.booleans())}
+    return Sample((Real(shape),), attrs, draw(SEEDS))
+
+
+@st.composite
+def places(draw: Any) -> Sample:
+    shape = draw(FULL)
+    attrs = {"axis": draw(st.integers(0, len(shape) - 1)), "keepdims": draw(st.booleans())}
+    return Sample((Real(shape),), attrs, draw(SEEDS))
+
+
+@st.composite
+def reshapes(draw: Any) -> Sample:
+    shape = draw(SHAPES)
+    size = int(np.prod(shape))
+    options = [(size,), (1, size), (size, 1, 1), shape[::-1]]
+    if size % 2 == 0:
+        options.append((2, size // 2))
+    if size == 1:
+        options.append(())
+    return Sample((Real(shape),), {"shape": draw(st.sampled_from(options))}, draw(SEEDS))
+
+
+@st.composite
+def permutes(draw: Any) -> Sample:
+    shape = draw(SHAPES)
+    axes = tuple(draw(st.permutations(range(len(shape)))))
+    return Sample((Real(shape),), {"axes": axes}, draw(SEEDS))
+
+
+@st.composite
+def expands(draw: Any) -> Sample:
+    full = draw(SHAPES)
+    keep = draw(st.integers(0, len(full)))
+    shape = tuple(1 if draw(st.booleans()) else n for n in full[len(full) - keep :])
+    return Sample((Real(shape),), {"shape": full}, draw(SEEDS))
+
+
+@st.composite
+def slices(draw: Any) -> Sample:
+    shape = draw(SHAPES)
+    starts, stops, steps = [], [], []
+    for n in shape:
+        start = draw(st.integers(0, n))
+        starts.append(start)
+        stops.append(draw(st.integers(start, n)))
+        steps.append(draw(st.integers(1, 3)))
+    attrs = {"starts": tuple(starts), "stops": tuple(stops), "steps": tuple(steps)}
+    return Sample((Real(shape),), attrs, draw(SEEDS))
+
+
+@st.composite
+def pads(draw: Any) -> Sample:
+    shape = draw(SHAPES)
+    amounts = st.tuples(*(st.integers(0, 2) for _ in shape))
+    attrs = {"low": draw(amounts), "high": draw(amounts), "interior": draw(amounts)}
+    return Sample((Real(shape),), attrs, draw(SEEDS))
+
+
+@st.composite
+def flips(draw: Any) -> Sample:
+    shape = draw(SHAPES)
+    axes = draw(st.sets(st.integers(0, len(shape) - 1))) if shape else set()
+    return Sample((Real(shape),), {"axes": tuple(sorted(axes))}, draw(SEEDS))
+
+
+@st.composite
+def concats(draw: Any) -> Sample:
+    shape = draw(FULL)
+    axis = draw(st.integers(0, len(shape) - 1))
+    lengths = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    specs = tuple(Real((*shape[:axis], n, *shape[axis + 1 :])) for n in lengths)
+    return Sample(specs, {"axis": axis}, draw(SEEDS))
+
+
+@st.composite
+def iotas(draw: Any) -> Sample:
+    shape = draw(FULL)
+    kind = draw(st.sampled_from([dtypes.int64, dtypes.int32, dtypes.float32]))
+    attrs = {"shape": shape, "axis": draw(st.integers(0, len(shape) - 1)), "dtype": kind}
+    return Sample((), attrs, 0)
+
+
+@st.composite
+def takes(draw: Any) -> Sample:
+    shape = draw(FULL)
+    axis = draw(st.integers(0, len(shape) - 1))
+    index = Index(draw(hnp.array_shapes(min_dims=0, max_dims=2, min_side=0)), shape[axis])
+    return Sample((Real(shape), index), {"axis": axis}, draw(SEEDS))
+
+
+@st.composite
+def take_adds(draw: Any) -> Sample:
+    shape = draw(FULL)
+    axis, size = draw(st.integers(0, len(shape) - 1)), draw(st.integers(1, 4))
+    rank = draw(st.integers(0, len(shape) - axis))
+    index = Index(shape[axis : axis + rank], size)
+    return Sample((Real(shape), index), {"axis": axis, "size": size}, draw(SEEDS))
+
+
+@st.composite
+def gathers(draw: Any) -> Sample:
+    shape = draw(FULL)
+    axis = draw(st.integers(0, len(shape) - 1))
+    length = draw(st.integers(0, 4))
+    index = Index((*shape[:axis], length, *shape[axis + 1 :]), shape[axis])
+    return Sample((Real(shape), index), {"axis": axis}, draw(SEEDS))
+
+
+@st.composite
+def scatters(draw: Any) -> Sample:
+    shape = draw(FULL)
+    axis, size = draw(st.integers(0, len(shape) - 1)), draw(st.integers(1, 4))
+    return Sample((Real(shape), Index(shape, size)), {"axis": axis, "size": size}, draw(SEEDS))
+
+
+@st.composite
+def bits(draw: Any) -> Sample:
+    key = np.array(draw(st.tuples(*[st.integers(0, 2**32 - 1)] * 2)), np.uint32)
+    counter = np.asarray(draw(st.integers(0, 2**40)), np.int64)
+    return Sample((Fixed(key), Fixed(counter)), {"shape": draw(SHAPES)}, 0)
+
+
+def _bodies() -> dict[DType, Body]:
+    """A small recurrent body of each floating dtype: c' = tanh(c k + x), y = (c' x, c)."""
+    found = {}
+    for dtype in FLOATS:
+
+        def loop(c: Any, x: Any, k: Any) -> Any:
+            def step(c: Any, x: Any, k: Any) -> Any:
+                new = (c * k + x).tanh()
+                return new, (new * x, c)
+
+            return cr.scan(step, c, x, (k,))
+
+        ones = [cr.ones(*shape, dtype=dtype, requires_grad=True) for shape in ((2,), (3, 2), (2,))]
+        graph = cr.trace(loop, *ones).graph
+        (node,) = [one for one in graph.nodes() if one.op is ops.SCAN]
+        found[dtype] = node.attrs["body"]
+    return found
+
+
+@st.composite
+def loops(draw: Any) -> Sample:
+    length = draw(st.integers(0, 4))
+    attrs = {"length": length, "reverse": draw(st.booleans()), "body": None}
+    return Sample((Real((2,)), Real((length, 2)), Real((2,))), attrs, draw(SEEDS))
+
+
+BODIES: dict[DType, Body] = _bodies()
+
+
+def _unary(op: ops.Op, torch: Any, types: Any = FLOATS, smooth: bool = True, **attrs: Any) -> Case:
+    return Case(op, one_input(*op.domain, attrs), torch, types, smooth)
+
+
+def _binary(op: ops.Op, torch: Any, types: Any = EVERY, smooth: bool = True) -> Case:
+    return Case(op, two_inputs(*op.domain), torch, types, smooth)
+
+
+def _torch_cases() -> list[Case]:
+    import torch
+
+    def cast(x: Any, *, dtype: DType) -> Any:
+        return x.to(getattr(torch, dtype.name))
+
+    def pad(x: Any, *, low: Any, high: Any, interior: Any) -> Any:
+        spread = [(n - 1) * (g + 1) + 1 if n else 0 for n, g in zip(x.shape, interior, strict=True)]
+        out = x.new_zeros([a + n + b for a, n, b in zip(low, spread, high, strict=True)])
+        at = tuple(slice(a, a + n, g + 1) for a, n, g in zip(low, spread, interior, strict=True))
+        out[at] = x
+        return out
+
+    def swap(x: Any, yes: bool) -> Any:
+        return x.transpose(-1, -2) if yes else x
+
+    def take_add(g: Any, index: Any, *, axis: int, size: int) -> Any:
+        rank = index.ndim
+        flat = g.reshape((*g.shape[:axis], index.numel(), *g.shape[axis + rank :]))
+        out = g.new_zeros((*g.shape[:axis], size, *g.shape[axis + rank :]))
+        return out.index_add(axis, index.reshape(-1), flat)
+
+    def take(x: Any, index: Any, *, axis: int) -> Any:
+        flat = x.index_select(axis, index.reshape(-1))
+        return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+    def scatter(g: Any, index: Any, *, axis: int, size: int) -> Any:
+        shape = (*g.shape[:axis], size, *g.shape[axis + 1 :])
+        return g.new_zeros(shape).scatter_add(axis, index, g)
+
+    def iota(*, shape: Any, axis: int, dtype: DType) -> Any:
+        line = torch.arange(shape[axis], dtype=getattr(torch, dtype.name))
+        return line.reshape([-1 if k == axis else 1 for k in range(len(shape))]).expand(shape)
+
+    def slicing(x: Any, *, starts: Any, stops: Any, steps: Any) -> Any:
+        return x[tuple(map(slice, starts, stops, steps))]
+
+    def scan(c: Any, x: Any, k: Any, *, body: Any, length: int, reverse: bool) -> Any:
+        firsts, seconds = [None] * length, [None] * length
+        for t in reversed(range(length)) if reverse else range(length):
+            seconds[t] = c
+            c = torch.tanh(c * k + x[t])
+            firsts[t] = c * x[t]
+        empty = c.new_zeros((0, 2))
+        return (
+            c,
+            torch.stack(firsts) if length else empty,
+            (torch.stack(seconds) if length else empty),
+        )
+
+    def amax(x: Any, *, axes: Any, keepdims: bool) -> Any:
+        return torch.amax(x, axes, keepdims) if axes else x.clone()
+
+    def total(x: Any, *, axes: Any, keepdims: bool) -> Any:
+        return torch.sum(x, axes, keepdims) if axes else x.clone()
+
+    flat = {"smooth": False}
+    return [
+        _unary(ops.NEG, torch.neg, NUMBERS),
+        _unary(ops.EXP, torch.exp),
+        _unary(ops.LOG, torch.log),
+        _unary(ops.LOG1P, torch.log1p),
+        _unary(ops.EXPM1, torch.expm1),
+        _unary(ops.SQRT, torch.sqrt),
+        _unary(ops.ABS, torch.abs, NUMBERS),
+        _unary(ops.SIGN, torch.sign, NUMBERS, **flat),
+        _unary(ops.FLOOR, torch.floor, **flat),
+        _unary(ops.SIN, torch.sin),
+        _unary(ops.COS, torch.cos),
+        _unary(ops.TANH, torch.tanh),
+        _unary(ops.SIGMOID, torch.sigmoid),
+        _unary(ops.RELU, torch.relu),
+        _unary(ops.SOFTPLUS, torch.nn.functional.softplus),
+        _unary(ops.ERF, torch.erf),
+        _unary(ops.LOGICAL_NOT, torch.logical_not, EVERY),
+        _unary(ops.DETACH, torch.Tensor.detach, EVERY, smooth=False),
+        _unary(ops.CAST, cast, EVERY, dtype=dtypes.float64),
+        _unary(ops.SHIFT_RIGHT, lambda x, *, count: x >> count, INTS, count=1),
+        _binary(ops.ADD, torch.add),
+        _binary(ops.SUB, torch.sub, NUMBERS),
+        _binary(ops.MUL, torch.mul),
+        _binary(ops.DIV, torch.div, FLOATS),
+        _binary(ops.FLOOR_DIV, torch.floor_divide, NUMBERS, smooth=False),
+        _binary(ops.POW, torch.pow, NUMBERS),
+        _binary(ops.MAXIMUM, torch.maximum),
+        _binary(ops.MINIMUM, torch.minimum),
+        _binary(ops.EQ, torch.eq),
+        _binary(ops.NE, torch.ne),
+        _binary(ops.LT, torch.lt),
+        _binary(ops.LE, torch.le),
+        _binary(ops.GT, torch.gt),
+        _binary(ops.GE, torch.ge),
+        _binary(ops.LOGICAL_AND, torch.logical_and),
+        _binary(ops.LOGICAL_OR, torch.logical_or),
+        Case(ops.WHERE, masked(), torch.where, EVERY),
+        Case(
+            ops.MATMUL,
+            products(),
+            lambda a, b, *, ta, tb: swap(a, ta) @ swap(b, tb),
+            (*FLOATS, dtypes.int64),
+        ),
+        Case(ops.SUM, reductions(True), total, NUMBERS),
+        Case(ops.AMAX, reductions(False), amax, EVERY),
+        Case(
+            ops.ARGMAX,
+            places(),
+            lambda x, *, axis, keepdims: torch.argmax(x.double(), axis, keepdims),
+            EVERY,
+        ),
+        Case(ops.RESHAPE, reshapes(), lambda x, *, shape: x.reshape(shape), EVERY),
+        Case(ops.PERMUTE, permutes(), lambda x, *, axes: x.permute(axes), EVERY),
+        Case(ops.EXPAND, expands(), lambda x, *, shape: x.expand(shape), EVERY),
+        Case(ops.SLICE, slices(), slicing, EVERY),
+        Case(ops.PAD, pads(), pad, EVERY),
+        Case(ops.FLIP, flips(), lambda x, *, axes: x.flip(axes), EVERY),
+        Case(ops.CONCAT, concats(), lambda *parts, axis: torch.cat(parts, axis), EVERY),
+        Case(ops.IOTA, iotas(), iota),
+        Case(ops.TAKE, takes(), take, EVERY),
+        Case(ops.TAKE_ADD, take_adds(), take_add, NUMBERS),
+        Case(ops.GATHER, gathers(), lambda x, i, *, axis: x.gather(axis, i), EVERY),
+        Case(ops.SCATTER_ADD, scatters(), scatter, NUMBERS),
+        Case(ops.RANDOM_BITS, bits(), None),
+        Case(ops.SCAN, loops(), scan),
+    ]
+
+
+# Pick is tested with scan, whose outputs it gives.
+CASES: dict[str, Case] = {case.op.name: case for case in _torch_cases()}
+
+
+def attributes(sample: Sample, dtype: DType) -> dict[str, Any]:
+    """The attributes, the loop's body being one of the dtype."""
+    if "body" in sample.attrs:
+        return {**sample.attrs, "body": BODIES[dtype]}
+    return sample.attrs
+
+
+def outputs(case: Case, nodes: list[Any], attrs: dict[str, Any]) -> list[Any]:
+    """The op applied to nodes: its output, or those of a loop that a user would see."""
+    node = ops.apply(case.op, *nodes, **attrs)
+    if case.op is ops.SCAN:
+        return [ops.apply(ops.PICK, node, index=place) for place in range(3)]
+    return [node]
