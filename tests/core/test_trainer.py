@@ -72,6 +72,18 @@ def test_any_epoch_of_the_shuffle_can_be_made_alone() -> None:
     assert len({tuple(order) for order in together.tolist()}) == 6
 
 
+@pytest.mark.parametrize("count", [4095, 4096, 70_000])
+def test_long_shuffles_are_the_order_of_key_and_index(count: int) -> None:
+    key = cr.random.stream_key(8, "shuffle")
+    keys = cr.random.bits(key, 0, count)
+    expected = np.lexsort((np.arange(count), keys))
+    np.testing.assert_array_equal(cr.random.permutations(key, 0, count, 2)[0], expected)
+    # Equal keys, which are rare among 2**32, stay in the order of their indices.
+    coarse = (keys >> np.uint32(20)) << np.uint32(14)
+    expected = np.lexsort((np.arange(count), coarse))
+    np.testing.assert_array_equal(cr.random._order(coarse), expected)
+
+
 def test_a_step_sees_the_rows_that_the_order_names() -> None:
     seen = []
 
