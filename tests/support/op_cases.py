@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import op_torch
+import torch
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -308,61 +310,6 @@ def _binary(op: ops.Op, torch: Any, types: Any = EVERY, smooth: bool = True) -> 
 
 
 def _torch_cases() -> list[Case]:
-    import torch
-
-    def cast(x: Any, *, dtype: DType) -> Any:
-        return x.to(getattr(torch, dtype.name))
-
-    def pad(x: Any, *, low: Any, high: Any, interior: Any) -> Any:
-        spread = [(n - 1) * (g + 1) + 1 if n else 0 for n, g in zip(x.shape, interior, strict=True)]
-        out = x.new_zeros([a + n + b for a, n, b in zip(low, spread, high, strict=True)])
-        at = tuple(slice(a, a + n, g + 1) for a, n, g in zip(low, spread, interior, strict=True))
-        out[at] = x
-        return out
-
-    def swap(x: Any, yes: bool) -> Any:
-        return x.transpose(-1, -2) if yes else x
-
-    def take_add(g: Any, index: Any, *, axis: int, size: int) -> Any:
-        rank = index.ndim
-        flat = g.reshape((*g.shape[:axis], index.numel(), *g.shape[axis + rank :]))
-        out = g.new_zeros((*g.shape[:axis], size, *g.shape[axis + rank :]))
-        return out.index_add(axis, index.reshape(-1), flat)
-
-    def take(x: Any, index: Any, *, axis: int) -> Any:
-        flat = x.index_select(axis, index.reshape(-1))
-        return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
-
-    def scatter(g: Any, index: Any, *, axis: int, size: int) -> Any:
-        shape = (*g.shape[:axis], size, *g.shape[axis + 1 :])
-        return g.new_zeros(shape).scatter_add(axis, index, g)
-
-    def iota(*, shape: Any, axis: int, dtype: DType) -> Any:
-        line = torch.arange(shape[axis], dtype=getattr(torch, dtype.name))
-        return line.reshape([-1 if k == axis else 1 for k in range(len(shape))]).expand(shape)
-
-    def slicing(x: Any, *, starts: Any, stops: Any, steps: Any) -> Any:
-        return x[tuple(map(slice, starts, stops, steps))]
-
-    def scan(c: Any, x: Any, k: Any, *, body: Any, length: int, reverse: bool) -> Any:
-        firsts, seconds = [None] * length, [None] * length
-        for t in reversed(range(length)) if reverse else range(length):
-            seconds[t] = c
-            c = torch.tanh(c * k + x[t])
-            firsts[t] = c * x[t]
-        empty = c.new_zeros((0, 2))
-        return (
-            c,
-            torch.stack(firsts) if length else empty,
-            (torch.stack(seconds) if length else empty),
-        )
-
-    def amax(x: Any, *, axes: Any, keepdims: bool) -> Any:
-        return torch.amax(x, axes, keepdims) if axes else x.clone()
-
-    def total(x: Any, *, axes: Any, keepdims: bool) -> Any:
-        return torch.sum(x, axes, keepdims) if axes else x.clone()
-
     flat = {"smooth": False}
     return [
         _unary(ops.NEG, torch.neg, NUMBERS),
@@ -383,7 +330,7 @@ def _torch_cases() -> list[Case]:
         _unary(ops.ERF, torch.erf),
         _unary(ops.LOGICAL_NOT, torch.logical_not, EVERY),
         _unary(ops.DETACH, torch.Tensor.detach, EVERY, smooth=False),
-        _unary(ops.CAST, cast, EVERY, dtype=dtypes.float64),
+        _unary(ops.CAST, op_torch.cast, EVERY, dtype=dtypes.float64),
         _unary(ops.SHIFT_RIGHT, lambda x, *, count: x >> count, INTS, count=1),
         _binary(ops.ADD, torch.add),
         _binary(ops.SUB, torch.sub, NUMBERS),
@@ -405,11 +352,11 @@ def _torch_cases() -> list[Case]:
         Case(
             ops.MATMUL,
             products(),
-            lambda a, b, *, ta, tb: swap(a, ta) @ swap(b, tb),
+            lambda a, b, *, ta, tb: op_torch.swap(a, ta) @ op_torch.swap(b, tb),
             (*FLOATS, dtypes.int64),
         ),
-        Case(ops.SUM, reductions(True), total, NUMBERS),
-        Case(ops.AMAX, reductions(False), amax, EVERY),
+        Case(ops.SUM, reductions(True), op_torch.total, NUMBERS),
+        Case(ops.AMAX, reductions(False), op_torch.amax, EVERY),
         Case(
             ops.ARGMAX,
             places(),
@@ -419,21 +366,21 @@ def _torch_cases() -> list[Case]:
         Case(ops.RESHAPE, reshapes(), lambda x, *, shape: x.reshape(shape), EVERY),
         Case(ops.PERMUTE, permutes(), lambda x, *, axes: x.permute(axes), EVERY),
         Case(ops.EXPAND, expands(), lambda x, *, shape: x.expand(shape), EVERY),
-        Case(ops.SLICE, slices(), slicing, EVERY),
-        Case(ops.PAD, pads(), pad, EVERY),
+        Case(ops.SLICE, slices(), op_torch.slicing, EVERY),
+        Case(ops.PAD, pads(), op_torch.pad, EVERY),
         Case(ops.FLIP, flips(), lambda x, *, axes: x.flip(axes), EVERY),
         Case(ops.CONCAT, concats(), lambda *parts, axis: torch.cat(parts, axis), EVERY),
-        Case(ops.IOTA, iotas(), iota),
-        Case(ops.TAKE, takes(), take, EVERY),
-        Case(ops.TAKE_ADD, take_adds(), take_add, NUMBERS),
+        Case(ops.IOTA, iotas(), op_torch.iota),
+        Case(ops.TAKE, takes(), op_torch.take, EVERY),
+        Case(ops.TAKE_ADD, take_adds(), op_torch.take_add, NUMBERS),
         Case(ops.GATHER, gathers(), lambda x, i, *, axis: x.gather(axis, i), EVERY),
-        Case(ops.SCATTER_ADD, scatters(), scatter, NUMBERS),
+        Case(ops.SCATTER_ADD, scatters(), op_torch.scatter, NUMBERS),
         Case(ops.RANDOM_BITS, bits(), None),
-        Case(ops.SCAN, loops(), scan),
+        Case(ops.SCAN, loops(), op_torch.scan),
     ]
 
 
-# Pick is tested with scan, whose outputs it gives.
+# Pick is tested with op_torch.scan, whose outputs it gives.
 CASES: dict[str, Case] = {case.op.name: case for case in _torch_cases()}
 
 

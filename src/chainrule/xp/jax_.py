@@ -11,7 +11,7 @@ from jax import lax
 
 Array = Any
 
-add, subtract, multiply, divide, power = jnp.add, jnp.subtract, jnp.multiply, jnp.divide, jnp.power
+add, subtract, multiply, divide = jnp.add, jnp.subtract, jnp.multiply, jnp.divide
 negative, abs, sign, floor, sqrt = jnp.negative, jnp.abs, jnp.sign, jnp.floor, jnp.sqrt
 exp, expm1, log, log1p = jnp.exp, jnp.expm1, jnp.log, jnp.log1p
 sin, cos, tanh = jnp.sin, jnp.cos, jnp.tanh
@@ -32,6 +32,17 @@ def matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
+def power(a: Array, b: Array) -> Array:
+    """a to the power b; whole numbers to negative powers are cut towards zero."""
+    if a.dtype.kind == "f":
+        return jnp.power(a, b)
+    found = jnp.power(a, jnp.maximum(b, 0))
+    if a.dtype.kind == "u":
+        return found
+    sign = jnp.where(b % 2 == 0, 1, a)
+    return jnp.where(b < 0, jnp.where(jnp.abs(a) == 1, sign, 0), found).astype(a.dtype)
+
+
 def integer_divide(a: Array, b: Array) -> Array:
     """Whole-number division towards minus infinity; by zero it gives 0."""
     return jnp.where(b == 0, 0, jnp.floor_divide(a, jnp.where(b == 0, 1, b))).astype(a.dtype)
@@ -48,7 +59,9 @@ def softplus(x: Array) -> Array:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """The elements as another type; float to int cuts towards zero."""
+    """The elements as another type; float to int cuts towards zero (see NumPy's)."""
+    if x.dtype.kind == "f" and dtype.kind == "u":
+        x = x.astype(jnp.int32 if dtype.itemsize == 1 else jnp.int64)
     return x.astype(dtype)
 
 

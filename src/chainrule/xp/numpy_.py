@@ -16,7 +16,7 @@ Array = Any
 _add: Any = np.add
 _maximum: Any = np.maximum
 
-add, subtract, multiply, divide, power = np.add, np.subtract, np.multiply, np.divide, np.power
+add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
 negative, abs, sign, floor, sqrt = np.negative, np.abs, np.sign, np.floor, np.sqrt
 exp, expm1, log, log1p = np.exp, np.expm1, np.log, np.log1p
 sin, cos, tanh = np.sin, np.cos, np.tanh
@@ -28,6 +28,18 @@ right_shift, where = np.right_shift, np.where
 reshape, transpose, broadcast_to, flip = np.reshape, np.transpose, np.broadcast_to, np.flip
 swapaxes, stack, zeros = np.swapaxes, np.stack, np.zeros
 matmul, as_array = np.matmul, np.asarray
+
+
+def power(a: Array, b: Array) -> Array:
+    """a to the power b; whole numbers to negative powers are cut towards zero."""
+    if a.dtype.kind == "f":
+        return np.power(a, b)
+    found = np.power(a, np.maximum(b, 0))
+    if a.dtype.kind == "u":
+        return found
+    # Of the whole numbers only 1 and -1 have a reciprocal that is one.
+    sign = np.where(b % 2 == 0, 1, a)
+    return np.where(b < 0, np.where(np.abs(a) == 1, sign, 0), found).astype(a.dtype)
 
 
 def integer_divide(a: Array, b: Array) -> Array:
@@ -51,8 +63,20 @@ def softplus(x: Array) -> Array:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """The elements as another type; float to int cuts towards zero."""
-    return x.astype(dtype)
+    """The elements as another type; float to int cuts towards zero.
+
+    Where a float is out of range the nearest whole number is taken, and 0 for NaN; for unsigned
+    types that holds of the wider signed type whose low bits they take.
+    """
+    if x.dtype.kind != "f" or dtype.kind not in "iu":
+        return x.astype(dtype)
+    middle = np.int32 if dtype.itemsize == 1 or dtype == np.int32 else np.int64
+    low, high = np.iinfo(middle).min, np.iinfo(middle).max
+    whole = x.astype(middle)
+    if x.size and not np.abs(x).max() < -float(low):
+        whole = np.where(x >= -float(low), high, np.where(x < low, low, whole))
+        whole = np.where(x != x, 0, whole)
+    return whole.astype(dtype)
 
 
 def sum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
