@@ -91,7 +91,9 @@ def test_whole_numbers() -> None:
 
 
 def test_float64_stays_float64() -> None:
-    check(*traced(lambda x: (cr.softmax(x, 1), (x @ x.T).exp()), draw(5, 7).astype(np.float64) * 0.1))
+    check(
+        *traced(lambda x: (cr.softmax(x, 1), (x @ x.T).exp()), draw(5, 7).astype(np.float64) * 0.1)
+    )
 
 
 def test_nan_and_infinity_pass() -> None:
@@ -124,7 +126,7 @@ def test_refused_ops_are_named_with_their_place() -> None:
     odd = Op("fold_protein", infer=lambda x: x, array=lambda xp, x: x)
     x = Node(INPUT, (), {}, make_aval((3,), cr.float32))
     y = Node(odd, (x,), {}, x.aval, scope="encoder.layer1")
-    with pytest.raises(EngineError, match="(?s)fold_protein.*encoder.layer1.*engine=\"numpy\""):
+    with pytest.raises(EngineError, match='(?s)fold_protein.*encoder.layer1.*engine="numpy"'):
         native.compile_graph(Graph((x,), (y,)))
 
 

@@ -17,7 +17,7 @@ from .explain import explain
 from .lower.buffers import Buffer, buffer_for
 from .lower.driver import STOP, TABLE_ENTRIES
 from .lower.gathers import data_buffer, gather_task
-from .lower.plan import Planned, plan, prepare
+from .lower.plan import Planned, prepare
 from .lower.tasks import Task
 from .machine import Built, Workshop
 
@@ -143,6 +143,12 @@ def _rows(step: Step) -> int:
     return lengths.pop() if lengths else 0
 
 
+def _check_range(rows: Array, length: int) -> None:
+    low, high = int(rows.min()), int(rows.max())
+    if low < 0 or high >= length:
+        raise ShapeError(f"index {low if low < 0 else high} is outside of data with {length} rows")
+
+
 class Loop:
     """A compiled training loop and its state.
 
@@ -187,10 +193,14 @@ class Loop:
     def _check(self, rows: Array, steps: Array, scalars: Sequence[float] | Array) -> None:
         built = self._built
         if steps.size and not 0 <= int(steps.min()) <= int(steps.max()) < len(built.rows):
-            raise ShapeError(f"the plan names a step that does not exist; there are {len(built.rows)}")
+            raise ShapeError(
+                f"the plan names a step that does not exist; there are {len(built.rows)}"
+            )
         needed = int(np.asarray(built.rows)[steps].sum()) if steps.size else 0
         if rows.size < needed:
             raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
+        if needed and built.data:
+            _check_range(rows[:needed], min(len(array) for array in built.data))
         if len(scalars) != len(built.scalars):
             raise ShapeError(
                 f"the loop takes {len(built.scalars)} run-time numbers but {len(scalars)} were given"

@@ -15,7 +15,7 @@ from . import jit
 from .emit.ir import Module
 from .lower.arena import Layout, allocate, kept_buffers, lay_out
 from .lower.buffers import Buffer
-from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, grains, write_loop, write_step
+from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, write_loop, write_step
 from .lower.plan import Planned, plan
 from .lower.tasks import Task
 from .target import Target
@@ -159,7 +159,12 @@ class Workshop:
         return 1 if work < THREADED_FROM else thread_count()
 
     def _write(
-        self, planned: Planned, number: int, layout: Layout, threads: int, outside: Mapping[str, int]
+        self,
+        planned: Planned,
+        number: int,
+        layout: Layout,
+        threads: int,
+        outside: Mapping[str, int],
     ) -> str:
         used = {
             argument.buffer.pointer
@@ -172,7 +177,6 @@ class Workshop:
             planned.phases,
             threads > 1,
             {name: entry for name, entry in outside.items() if name in used},
-            grains(planned.tasks),
             (layout.scratch_start, layout.scratch),
         )
         write_step(self.module, code)

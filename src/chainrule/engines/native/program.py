@@ -49,7 +49,10 @@ def compile_graph(graph: Graph, *, threads: int | None = None) -> Program:
     owned = set(range(len(graph.outputs)))
     prepared, rewrites = prepare(graph, owned)
     workshop.add_time("simplify", started)
-    inputs = [buffer_for(node, node.name or f"input {k}", kept=True) for k, node in enumerate(graph.inputs)]
+    inputs = [
+        buffer_for(node, node.name or f"input {k}", kept=True)
+        for k, node in enumerate(graph.inputs)
+    ]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
     results: dict[Node, Buffer] = {
         node: buffer_for(node, f"output {k}", kept=True) for k, node in enumerate(prepared.outputs)

@@ -75,7 +75,12 @@ class Builder:
         return self.known[key]
 
     def _node(
-        self, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any], aval: Any, value: Any = None
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        attrs: Mapping[str, Any],
+        aval: Any,
+        value: Any = None,
     ) -> Node:
         source = self.source
         return Node(

@@ -44,9 +44,7 @@ class Context:
             )
         return self.tables[length]
 
-    def reader(
-        self, cluster: Cluster, given: set[Node], index_axis: Mapping[int, int]
-    ) -> Reader:
+    def reader(self, cluster: Cluster, given: set[Node], index_axis: Mapping[int, int]) -> Reader:
         """A reader of a cluster's sources."""
         return Reader(cluster, self.buffers, self.inline, given, index_axis, self.table)
 

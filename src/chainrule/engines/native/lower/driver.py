@@ -8,7 +8,7 @@ private scratch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..emit.driver import BARRIER_BYTES, barrier, flush_denormals
 from ..emit.ir import Function, Module
@@ -31,7 +31,6 @@ class StepCode:
     Attributes:
         name: the function's name.
         phases: the tasks.
-        grains: for each length of a shared axis, what splits are multiples of.
         threaded: whether several threads run the step.
         outside: which outside pointers it takes, and where they are in the table.
         scratch: offset of the threads' scratch in the arena, and bytes for each.
@@ -41,20 +40,7 @@ class StepCode:
     phases: Sequence[Sequence[Task]]
     threaded: bool
     outside: Mapping[str, int]
-    grains: Mapping[int, int] = field(default_factory=dict)
     scratch: tuple[int, int] = (0, 0)
-
-
-def grains(tasks: Sequence[Task]) -> dict[int, int]:
-    """For each length of a shared axis, the split that suits its kernels."""
-    found: dict[int, int] = {}
-    for task in tasks:
-        if task.kernel is None or not task.shared:
-            continue
-        grain = task.kernel.grain
-        if grain * 4 <= task.length:
-            found[task.length] = max(found.get(task.length, 1), grain)
-    return found
 
 
 class _Writer:
@@ -68,7 +54,7 @@ class _Writer:
         self.arena, indices, sums, self.thread, self.threads = self.function.params
         self.barrier = barrier(module) if code.threaded else ""
         self.outside = {"indices": indices, "sums": sums}
-        self.bounds: dict[int, tuple[Value, Value]] = {}
+        self.bounds: dict[tuple[int, int], tuple[Value, Value]] = {}
 
     def write(self) -> None:
         function = self.function
@@ -149,26 +135,25 @@ class _Writer:
     def _bounds(self, task: Task) -> tuple[Value | int, Value | int]:
         if not task.shared or not self.code.threaded:
             return 0, task.length
-        if task.length not in self.bounds:
-            # Computed where it is first needed would be under a branch or in a loop: do it here.
-            raise AssertionError("bounds are prepared at the entry")
-        return self.bounds[task.length]
+        return self.bounds[task.length, task.unit]
 
     def prepare_bounds(self) -> None:
         """Each thread's part of each shared length, from the thread numbers alone."""
         if not self.code.threaded:
             return
+        shared = [task for phase in self.code.phases for task in phase if task.shared]
+        after = self.function.add(self.thread, 1)
+        for length, unit in sorted({(task.length, task.unit) for task in shared}):
+            self.bounds[length, unit] = (
+                self._bound(self.thread, length, unit),
+                self._bound(after, length, unit),
+            )
+
+    def _bound(self, thread: Value, length: int, unit: int) -> Value:
         function = self.function
-        lengths = {task.length for phase in self.code.phases for task in phase if task.shared}
-        for length in sorted(lengths):
-            grain = self.code.grains.get(length, 1)
-            units = -(-length // grain)
-
-            def bound(thread: Value, length: int = length, grain: int = grain, units: int = units) -> Value:
-                unit = function.udiv(function.mul(thread, units), self.threads)
-                return function.min(function.mul(unit, grain), length)
-
-            self.bounds[length] = (bound(self.thread), bound(function.add(self.thread, 1)))
+        units = -(-length // unit)
+        before = function.udiv(function.mul(thread, units), self.threads)
+        return function.min(function.mul(before, unit), length)
 
 
 def write_barrier(function: Function, name: str, arena: Value, threads: Value) -> None:
@@ -227,7 +212,9 @@ def write_loop(module: Module, code: LoopCode) -> None:
         threads,
     ]
     taken = _call_variant(function, code, variant, arguments)
-    _agree_to_stop(function, code, arena, number, thread, lambda: write_barrier(function, name, arena, threads))
+    _agree_to_stop(
+        function, code, arena, number, thread, lambda: write_barrier(function, name, arena, threads)
+    )
     stop = function.load(_agreed(function, arena, number), INT64)
     moved = function.add(row, taken)
     function.line(f"{next_number.text} = add i64 {number.text}, 1")

@@ -256,7 +256,7 @@ class Fusion:
 
     def clusters(self) -> list[Cluster]:
         """The clusters, each after those that it reads."""
-        waiting = {cluster: 0 for cluster in self.owner.values()}
+        waiting = dict.fromkeys(self.owner.values(), 0)
         after = {cluster: self.consumers(cluster) for cluster in waiting}
         for consumers in after.values():
             for cluster in consumers:

@@ -227,7 +227,7 @@ def _lower_product(context: Context, cluster: Cluster) -> list[Task]:
             f"product {'x'.join(map(str, (*anchor.shape[:-2], rows, columns)))} over {depth}",
             kernel,
             arguments,
-            (depth,) if by_rows else (rows, depth),
+            tuple({"m": rows, "k": depth}[name] for name in kernel.extents),
             rows if by_rows else columns,
             tuple(anchor.shape[d] for d in outer_dimensions),
             flops,
@@ -273,8 +273,7 @@ def _lower_random(context: Context, cluster: Cluster) -> list[Task]:
     size = anchor.size
     read = [Argument(place.buffer, place.offset, 0) for place in every.places]
     written = [
-        Argument(place.buffer, place.offset, 1, writes=True, reads=False)
-        for place in every.targets
+        Argument(place.buffer, place.offset, 1, writes=True, reads=False) for place in every.targets
     ]
     return [Task(describe(cluster), kernel, [*sources, *read, *written], (), size, flops=40 * size)]
 
@@ -303,7 +302,9 @@ def write_scalar(function: Function, every: Any, pointers: Sequence[Value]) -> N
     ):
         value = values[node]
         kind = memory_type(place.buffer.dtype)
-        function.store(e.cast_to(value, kind.name) if kind.name != value.type.name else value, pointer)
+        function.store(
+            e.cast_to(value, kind.name) if kind.name != value.type.name else value, pointer
+        )
 
 
 def write_sums(buffers: Sequence[Buffer]) -> Callable[[Function, Sequence[Value]], None]:

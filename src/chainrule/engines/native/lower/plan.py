@@ -223,9 +223,7 @@ def _sorted(
     return result
 
 
-def _acyclic(
-    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
-) -> bool:
+def _acyclic(fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]) -> bool:
     after = _followers(fusion, clusters, in_place)
     return len(_sorted(fusion, clusters, after)) == len(clusters)
 

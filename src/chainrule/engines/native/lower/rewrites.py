@@ -319,9 +319,7 @@ def argmax_along_last(b: Builder, node: Node) -> Node | None:
         return None
     order = (*(k for k in range(x.ndim) if k != axis), axis)
     turned = b.permute(x, order)
-    return b.reshape(
-        b.make(reduction.ARGMAX, turned, axis=x.ndim - 1, keepdims=True), node.shape
-    )
+    return b.reshape(b.make(reduction.ARGMAX, turned, axis=x.ndim - 1, keepdims=True), node.shape)
 
 
 def _one_hot(b: Builder, x_shape: tuple[int, ...], indices: Node, axis: int) -> Node:

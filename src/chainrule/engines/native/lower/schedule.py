@@ -15,6 +15,24 @@ from .tasks import Signature, Task
 Use = tuple[Signature, bool]  # which part, and whether it is written
 
 
+def assign_units(tasks: Sequence[Task]) -> None:
+    """Decide at which multiples threads split each task.
+
+    Tasks over as many rows split at the same places, so that chains along a row need no barrier.
+    Columns are split as their kernel works on them: another split would give other bits.
+    """
+    common: dict[int, int] = {}
+    shared = [task for task in tasks if task.kernel is not None and task.shared]
+    for task in shared:
+        assert task.kernel is not None
+        task.unit = task.kernel.grain
+        if task.kernel.axis == "rows" and task.unit * 4 <= task.length:
+            common[task.length] = max(common.get(task.length, 1), task.unit)
+    for task in shared:
+        if task.kernel is not None and task.kernel.axis == "rows":
+            task.unit = common.get(task.length, 1)
+
+
 def uses(task: Task) -> dict[Buffer, list[Use]]:
     """What a task touches: for each buffer of the arena, which part and whether it writes."""
     found: dict[Buffer, list[Use]] = {}
@@ -59,6 +77,7 @@ def phases(tasks: Sequence[Task]) -> list[list[Task]]:
     Args:
         tasks: in an order that is right on one thread.
     """
+    assign_units(tasks)
     before = conflicts(tasks)
     placed: dict[int, int] = {}
     result: list[list[Task]] = []

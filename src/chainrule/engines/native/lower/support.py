@@ -26,22 +26,20 @@ SUPPORT: dict[str, str] = {
     "input": "leaf",
     "constant": "leaf",
     **dict.fromkeys(
-        """neg exp log log1p expm1 sqrt abs sign floor sin cos tanh sigmoid relu softplus erf
-        add sub mul div floor_div pow maximum minimum eq ne lt le gt ge
-        logical_and logical_or logical_not where cast shift_right iota copy""".split(),
+        ["neg", "exp", "log", "log1p", "expm1", "sqrt", "abs", "sign", "floor", "sin", "cos", "tanh", "sigmoid", "relu", "softplus", "erf", "add", "sub", "mul", "div", "floor_div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "where", "cast", "shift_right", "iota", "copy"],
         "map",
     ),
-    **dict.fromkeys("reshape permute expand slice flip".split(), "view"),
-    **dict.fromkeys("sum amax argmax".split(), "reduce"),
+    **dict.fromkeys(["reshape", "permute", "expand", "slice", "flip"], "view"),
+    **dict.fromkeys(["sum", "amax", "argmax"], "reduce"),
     "matmul": "product",
-    **dict.fromkeys("take take_add gather scatter_add random_bits pad concat".split(), "move"),
-    **dict.fromkeys("detach scan pick".split(), "decomposed"),
+    **dict.fromkeys(["take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat"], "move"),
+    **dict.fromkeys(["detach", "scan", "pick"], "decomposed"),
 }
 
 REFUSED = (
     "the native engine cannot run {count} op{plural} of this graph: {names}.\n"
     "{places}"
-    '  expected: ops of the native engine ({known})\n'
+    "  expected: ops of the native engine ({known})\n"
     '  fix: use engine="numpy" for this function, or write it with other ops'
 )
 

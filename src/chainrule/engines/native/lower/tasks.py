@@ -11,7 +11,7 @@ from ..kernels.common import Kernel, Operand
 from .buffers import Buffer, Place
 from .cluster import Cluster
 
-Signature = tuple[int, int] | str | None
+Signature = tuple[int, int, int] | str | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Task:
         arguments: its pointers, in the kernel's order, scratch left out.
         extents: the kernel's run-time extents.
         length: extent of the axis that threads share (1 for scalar code).
+        unit: threads split the axis at multiples of this.
         outer: extents of loops around the call.
         flops: floating-point operations, for reading and for choosing threads.
         cluster: the nodes it computes; None for copies and gathers.
@@ -59,7 +60,7 @@ class Task:
     flops: int = 0
     cluster: Cluster | None = None
     write: Callable[..., None] | None = None
-    note: str = ""
+    unit: int = 1
     fused: list[str] = field(default_factory=list)
 
     @property
@@ -85,7 +86,7 @@ class Task:
             if stride < 0:
                 return None
             low += stride * (extent - 1)
-        return (step, count) if low < step else None
+        return (step, count, self.unit) if low < step else None
 
     @property
     def bytes(self) -> int:
@@ -112,9 +113,7 @@ def operand(place: Place, axes: Sequence[int | None]) -> Operand:
 
 def mergeable(places: Sequence[Place], space: tuple[int, ...], outer: int, inner: int) -> bool:
     """Whether every place runs through two neighbouring axes as through one."""
-    return all(
-        place.strides[outer] == place.strides[inner] * space[inner] for place in places
-    )
+    return all(place.strides[outer] == place.strides[inner] * space[inner] for place in places)
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,9 @@ def argument(
     """A place as a pointer of a task whose split axis is ``split[-1]``, merged with the rest."""
     unit = split[-1] if split else None
     step = 0 if unit is None else place.strides[unit]
-    reach = tuple((place.strides[axis], space[axis]) for axis in range(len(space)) if axis not in split)
+    reach = tuple(
+        (place.strides[axis], space[axis]) for axis in range(len(space)) if axis not in split
+    )
     return Argument(
         place.buffer, place.offset, step, strides_on(place, outer), reach, writes, not writes
     )
