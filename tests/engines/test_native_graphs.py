@@ -126,7 +126,7 @@ def test_refused_ops_are_named_with_their_place() -> None:
     odd = Op("fold_protein", infer=lambda x: x, array=lambda xp, x: x)
     x = Node(INPUT, (), {}, make_aval((3,), cr.float32))
     y = Node(odd, (x,), {}, x.aval, scope="encoder.layer1")
-    with pytest.raises(EngineError, match='(?s)fold_protein.*encoder.layer1.*engine="numpy"'):
+    with pytest.raises(EngineError, match=r'(?s)fold_protein.*encoder.layer1.*engine="numpy"'):
         native.compile_graph(Graph((x,), (y,)))
 
 

@@ -203,7 +203,8 @@ class Loop:
             _check_range(rows[:needed], min(len(array) for array in built.data))
         if len(scalars) != len(built.scalars):
             raise ShapeError(
-                f"the loop takes {len(built.scalars)} run-time numbers but {len(scalars)} were given"
+                f"the loop takes {len(built.scalars)} run-time numbers"
+                f" but {len(scalars)} were given"
             )
 
     def bind(self, data: Sequence[Array]) -> None:

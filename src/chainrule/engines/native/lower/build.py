@@ -103,23 +103,29 @@ class Builder:
                 return better
         return node
 
-    # Shorthand used by the rewrites.
+    # -- shorthand that the rewrites use --
     def cast(self, x: Node, dtype: dtypes.DType) -> Node:
+        """x as another dtype."""
         return self.make(e.CAST, x, dtype=dtype)
 
     def reshape(self, x: Node, new: tuple[int, ...]) -> Node:
+        """x with another shape."""
         return self.make(shape.RESHAPE, x, shape=new)
 
     def expand(self, x: Node, new: tuple[int, ...]) -> Node:
+        """x repeated to a shape."""
         return self.make(shape.EXPAND, x, shape=new)
 
     def permute(self, x: Node, axes: tuple[int, ...]) -> Node:
+        """x with its axes in another order."""
         return self.make(shape.PERMUTE, x, axes=axes)
 
     def sum(self, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
+        """The sum over axes."""
         return self.make(reduction.SUM, x, axes=axes, keepdims=keepdims)
 
     def where(self, condition: Node, a: Node, b: Node) -> Node:
+        """a where the condition holds, b elsewhere."""
         return self.make(e.WHERE, condition, a, b)
 
     def full(self, value: Any, like: Node) -> Node:

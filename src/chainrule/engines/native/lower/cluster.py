@@ -126,7 +126,7 @@ def is_computed(node: Node) -> bool:
 
 
 def input_axes(cluster: Cluster, node: Node, slot: int) -> Axes | None:
-    """Axes of one input of a member, in the cluster's space; None where it is not read by points."""
+    """Axes of a member's input in the cluster's space; None where it is not read by points."""
     how = form(node)
     if how == "reduce":
         return cluster.source_axes[node]

@@ -22,18 +22,23 @@ FORMS = {
     "decomposed": "rewritten into other ops",
 }
 
+_MAPPED = (
+    *("neg", "exp", "log", "log1p", "expm1", "sqrt", "abs", "sign", "floor", "sin", "cos", "tanh"),
+    *("sigmoid", "relu", "softplus", "erf", "add", "sub", "mul", "div", "floor_div", "pow"),
+    *("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"),
+    *("logical_not", "where", "cast", "shift_right", "iota", "copy"),
+)
+_MOVED = ("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat")
+
 SUPPORT: dict[str, str] = {
     "input": "leaf",
     "constant": "leaf",
-    **dict.fromkeys(
-        ["neg", "exp", "log", "log1p", "expm1", "sqrt", "abs", "sign", "floor", "sin", "cos", "tanh", "sigmoid", "relu", "softplus", "erf", "add", "sub", "mul", "div", "floor_div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "where", "cast", "shift_right", "iota", "copy"],
-        "map",
-    ),
-    **dict.fromkeys(["reshape", "permute", "expand", "slice", "flip"], "view"),
-    **dict.fromkeys(["sum", "amax", "argmax"], "reduce"),
+    **dict.fromkeys(_MAPPED, "map"),
+    **dict.fromkeys(("reshape", "permute", "expand", "slice", "flip"), "view"),
+    **dict.fromkeys(("sum", "amax", "argmax"), "reduce"),
     "matmul": "product",
-    **dict.fromkeys(["take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat"], "move"),
-    **dict.fromkeys(["detach", "scan", "pick"], "decomposed"),
+    **dict.fromkeys(_MOVED, "move"),
+    **dict.fromkeys(("detach", "scan", "pick"), "decomposed"),
 }
 
 REFUSED = (
