@@ -309,6 +309,21 @@ def test_ctrl_c_ends_between_steps_and_leaves_a_consistent_model() -> None:
     assert counted == [7.0] * len(counted)
 
 
+def test_stop_ends_a_fit_and_it_can_be_taken_up_again() -> None:
+    whole, part = make_trainer(dropout=0.5), make_trainer(dropout=0.5)
+    expected = whole.fit((X, Y), epochs=6, batch_size=5)
+    part.stop()  # without a fit under way it has nothing to end
+    run = part.fit(
+        (X, Y), epochs=6, batch_size=5, run="a",
+        callbacks=[lambda run: part.stop() if run.epochs == 2 else None],
+    )  # fmt: skip
+    assert (run.status, run.epochs) == ("interrupted", 2)
+    run = part.fit((X, Y), epochs=6, batch_size=5, run="a", resume=True)
+    assert repr(run).startswith("<run 'a': finished, 6 epochs, 30 steps  loss ")
+    np.testing.assert_array_equal(run.history["loss"], expected.history["loss"])
+    assert_same(state_of(whole.model), state_of(part.model))
+
+
 def test_an_error_in_a_step_marks_the_run_as_failed() -> None:
     def broken(output: Any, target: Any) -> Any:
         raise ValueError("broken metric")

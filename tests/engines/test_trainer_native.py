@@ -143,6 +143,20 @@ def test_ctrl_c_inside_the_compiled_loop_ends_at_a_step(monkeypatch: pytest.Monk
     assert cr.train.open_run("a").steps == run.steps
 
 
+def test_python_is_returned_to_a_few_times_a_second() -> None:
+    trainer = make_trainer(dropout=0.0, metrics=[])
+    fit(trainer, epochs=1, validation=None)
+    calls = []
+    loop = trainer.compiled
+    plain_run = loop.run
+    loop.run = lambda *arguments: calls.append(len(arguments[1])) or plain_run(*arguments)
+    run = fit(trainer, epochs=5000, validation=None)
+    assert sum(calls) == run.steps == 30_000
+    assert len(calls) < 8 + 10 * run.seconds
+    assert trainer.compile_seconds > 0
+    assert "fused" in loop.explain() or "kernel" in loop.explain()
+
+
 def test_a_second_fit_compiles_nothing() -> None:
     trainer = make_trainer()
     fit(trainer)

@@ -59,6 +59,7 @@ class LoopCache:
     def __init__(self, threads: int | None) -> None:
         self._threads = threads
         self._found: dict[Any, Compiled] = {}
+        self.newest: Any = None  # the training loop that was asked for last
         self.compiled = 0  # loops compiled so far
         self.seconds = 0.0  # spent compiling them
 
@@ -113,6 +114,7 @@ class NativeRunner:
         self._metrics = tuple(metrics)
         self._cache = cache
         self._training = cache.get(trace_loop(step, examples, batching.sizes), examples)
+        cache.newest = self._training.loop
         self._evaluations: dict[int, tuple[Examples, Compiled]] = {}
 
     def run(self, order: Array, variants: Array) -> Array:

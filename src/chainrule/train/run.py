@@ -14,7 +14,7 @@ from .findings import Finding
 from .store import DATABASE, CheckpointRecord, RunRecord, Store, store_folder
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """The record of one training.
 
@@ -150,7 +150,11 @@ class Run:
         ends = "  ".join(
             f"{key} {series[-1]:.4g}" for key, series in self.history.items() if len(series)
         )
-        return f"run {name}: {self.status}, {self.epochs} epochs, {self.steps} steps  {ends}"
+        ends = f"  {ends}" if ends else ""
+        return f"run {name}: {self.status}, {self.epochs} epochs, {self.steps} steps{ends}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 def from_record(store: Store, record: RunRecord) -> Run:

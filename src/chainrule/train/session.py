@@ -16,14 +16,13 @@ import numpy as np
 from ..io.arrays import Array
 from .checkpoint import Tree
 from .examples import Batching, Examples
-from .interrupts import Interrupts
 from .ledger import Ledger
 from .progress import Progress
 from .recorder import Recorder
 
 CHUNK_SECONDS = 0.2
 GROWTH = 16  # a chunk is at most so many times the one before, while the speed is not known yet
-MOST_ROWS = 1 << 22
+MOST_ROWS = 1 << 20
 MOST_STEPS = 1 << 20
 
 
@@ -91,18 +90,23 @@ class Session:
     watched: dict[str, list[float]] = field(default_factory=dict)
     _chunk: int = 1
     _order: Array | None = None
+    _stopped: bool = False
 
     def run(self) -> str:
         """Train; returns the status that the record ends with: finished or interrupted."""
         self._chunk = self.runner.first_chunk
-        with Interrupts(self.runner.stop) as interrupts:
-            ended = False
-            while not ended and self.ledger.epochs < self.epochs and not interrupts.asked:
-                done = self._run_chunk()
-                ended = bool(done) and self._after_epoch()
-                self._record()
-                self._show()
-            return "interrupted" if interrupts.asked else "finished"
+        ended = False
+        while not ended and self.ledger.epochs < self.epochs and not self._stopped:
+            done = self._run_chunk()
+            ended = bool(done) and self._after_epoch()
+            self._record()
+            self._show()
+        return "interrupted" if self._stopped else "finished"
+
+    def stop(self) -> None:
+        """End after the step under way; from any thread, or from a signal handler."""
+        self._stopped = True
+        self.runner.stop()
 
     def _run_chunk(self) -> int:
         """Run one chunk; returns how many epochs it ended."""

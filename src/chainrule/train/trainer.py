@@ -21,6 +21,7 @@ from .checkpoint import Tree
 from .eager import EVALUATION_ROWS, EagerRunner, evaluate_eagerly, evaluating
 from .environment import differences
 from .examples import Batching, Examples, read_examples
+from .interrupts import Interrupts
 from .ledger import Ledger
 from .metrics import choose_metrics
 from .progress import Progress, make_progress
@@ -107,6 +108,7 @@ class Trainer:
         self._step = TrainingStep(model, loss, optimizer, self.metrics)
         self._evaluation = EvaluationStep(model, loss, self.metrics)
         self._cache: Any = None
+        self._session: Session | None = None  # while a fit runs
         self._counter = 0  # the shuffle's next block
         # Far from where weights are drawn from the same seed.
         self._random = {"seed": seed or 0, "counter": 1 << 40}
@@ -191,6 +193,35 @@ class Trainer:
             ]
         return np.concatenate([part.numpy() for part in parts])
 
+    def stop(self) -> None:
+        """End the fit under way after its present step; may be called from any thread.
+
+        The fit returns its record with the status "interrupted"; a stored one can be resumed.
+
+        Example:
+            >>> import numpy as np
+            >>> import chainrule as cr
+            >>> model = cr.nn.Linear(1, 1)
+            >>> optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+            >>> trainer = cr.Trainer(model, cr.nn.MSELoss(), optimizer)
+            >>> data = np.zeros((4, 1)), np.zeros((4, 1))
+            >>> trainer.fit(data, epochs=9, callbacks=[lambda run: trainer.stop()]).epochs
+            1
+        """
+        session = self._session
+        if session is not None:
+            session.stop()
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds spent compiling so far."""
+        return 0.0 if self._cache is None else float(self._cache.seconds)
+
+    @property
+    def compiled(self) -> Any:
+        """The compiled loop of the newest native fit, to read (``explain()``, ``llvm_ir()``)."""
+        return None if self._cache is None else self._cache.newest
+
     # One fit
 
     def _fit(
@@ -229,10 +260,11 @@ class Trainer:
                 watched=_validation_series(run, ledger.epochs),
             )
             self._train(session, opened)
-        except BaseException:
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             # What went wrong matters more than whether a full disk lets it be recorded.
             with contextlib.suppress(StoreError):
-                recorder.end("failed" if run.status != "interrupted" else run.status)
+                recorder.end(status)
             raise
         finally:
             progress.close()
@@ -243,10 +275,13 @@ class Trainer:
         recorder = session.recorder
         if opened.tree is None and opened.store is not None:
             recorder.write(self._tree(session))
+        self._session = session
         try:
-            status = session.run()
+            with Interrupts(session.stop) as interrupts:
+                status = session.run()
         finally:
             # Whatever happened, the user's tensors hold what the steps have reached.
+            self._session = None
             self._counter = session.counter
             session.publish()
             session.runner.sync()
@@ -255,7 +290,7 @@ class Trainer:
             recorder.write(tree)
         recorder.run._final = tree
         recorder.end(status)
-        if status == "interrupted":
+        if interrupts.asked:
             raise KeyboardInterrupt
 
     def _begin(
