@@ -8,10 +8,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..dtypes import DType
+from ..dtypes import DType, bool_
 from ..graph.node import Aval, Op, make_aval
 from . import _infer
 from ._families import binary, compare, unary
+
+
+def _sign(e: Any, x: Any) -> Any:
+    """1 above 0, -1 below, else x itself: 0, or NaN."""
+    one, zero = e.const(1, x), e.const(0, x)
+    return e.select(e.gt(x, zero), one, e.select(e.lt(x, zero), e.neg(one), x))
+
 
 NEG = unary(
     "neg",
@@ -89,7 +96,7 @@ SIGN = unary(
     "sign",
     silent=True,
     array=lambda xp, x: xp.sign(x),
-    scalar=lambda e, x: e.sign(x),
+    scalar=lambda e, x: _sign(e, x),
     vjp=lambda g, y, x: g * 0,
     text="sign({0})",
     tex=r"\operatorname{{sign}}({0})",
@@ -289,16 +296,22 @@ GT = compare("gt", lambda xp, a, b: xp.greater(a, b), lambda e, a, b: e.gt(a, b)
 GE = compare("ge", lambda xp, a, b: xp.greater_equal(a, b), lambda e, a, b: e.ge(a, b), "≥")
 
 LOGICAL_AND = compare(
-    "logical_and", lambda xp, a, b: xp.logical_and(a, b), lambda e, a, b: e.land(a, b), "and"
+    "logical_and",
+    lambda xp, a, b: xp.logical_and(a, b),
+    lambda e, a, b: e.land(e.cast(a, bool_), e.cast(b, bool_)),
+    "and",
 )
 LOGICAL_OR = compare(
-    "logical_or", lambda xp, a, b: xp.logical_or(a, b), lambda e, a, b: e.lor(a, b), "or"
+    "logical_or",
+    lambda xp, a, b: xp.logical_or(a, b),
+    lambda e, a, b: e.lor(e.cast(a, bool_), e.cast(b, bool_)),
+    "or",
 )
 LOGICAL_NOT = unary(
     "logical_not",
     silent=True,
     array=lambda xp, x: xp.logical_not(x),
-    scalar=lambda e, x: e.lnot(x),
+    scalar=lambda e, x: e.lnot(e.cast(x, bool_)),
     vjp=None,
     text="not {0}",
     tex=r"\lnot {0}",
