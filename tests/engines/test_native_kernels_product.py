@@ -25,6 +25,10 @@ def stored(matrix, turned):
     return np.ascontiguousarray(matrix.T if turned else matrix)
 
 
+def extents_of(compiled, m, k):
+    return tuple({"m": m, "k": k}[name] for name in compiled.kernel.extents)
+
+
 def run(m, n, k, turned_a, turned_b, dtype, target=HOST, rows=None, depth=None, parts=2):
     a = RNG.standard_normal((m, k)).astype(dtype.np)
     b = RNG.standard_normal((k, n)).astype(dtype.np)
@@ -43,7 +47,7 @@ def run(m, n, k, turned_a, turned_b, dtype, target=HOST, rows=None, depth=None, 
         target,
     )
     by_columns = compiled.kernel.axis == "columns"
-    extents, stop = ((m, k), n) if by_columns else ((k,), m)
+    extents, stop = extents_of(compiled, m, k), n if by_columns else m
     arrays = [stored(a, turned_a), stored(b, turned_b), bias, np.full((m, n), np.nan, dtype.np)]
     made = compiled(arrays, stop, extents, [stop * i // parts for i in range(1, parts)])[-1]
     wanted = a.astype("f8") @ b.astype("f8") + bias
@@ -105,7 +109,7 @@ def test_bits_do_not_depend_on_the_split(layout):
             )
         )
         by_columns = compiled.kernel.axis == "columns"
-        extents, stop = ((m, k), n) if by_columns else ((k,), m)
+        extents, stop = extents_of(compiled, m, k), n if by_columns else m
         arrays = [stored(a, layout[0]), stored(b, layout[1]), np.zeros((m, n), "f4")]
         whole = compiled(arrays, stop, extents)[-1]
         for parts in (2, 3, 7):
@@ -155,7 +159,8 @@ def test_body_with_operands_of_every_kind(target, form):
         TARGETS[target],
     )
     assert compiled.kernel.form == form
-    extents, stop = ((m, k), n) if compiled.kernel.axis == "columns" else ((k,), m)
+    extents = extents_of(compiled, m, k)
+    stop = n if compiled.kernel.axis == "columns" else m
     outs = [np.zeros((m, n), "f4") for _ in range(3)] + [np.zeros((m, n), "?")]
     arrays = [stored(a, turned_a), stored(b, turned_b), weight, mean, square, row, column, rate]
     made = compiled([*arrays, *outs], stop, extents)[-4:]
@@ -187,6 +192,8 @@ def test_not_a_number_reaches_its_row_and_no_other():
                 depth=k,
             )
         )
-        made = compiled([a, stored(b, turned), np.zeros((m, n), "f4")], m, (k,))[-1]
+        stop = n if compiled.kernel.axis == "columns" else m
+        arrays = [a, stored(b, turned), np.zeros((m, n), "f4")]
+        made = compiled(arrays, stop, extents_of(compiled, m, k))[-1]
         assert np.isnan(made[3]).all()
         assert (np.delete(made, 3, 0) == k).all()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..emit.body import Emitter
 from ..emit.ir import Function
-from ..emit.memory import load_points
+from ..emit.memory import first_lanes, load_points
 from ..emit.types import Value, of
 from .common import Span, spans
-from .tiles import Ending, Problem, Tile, over_rows
+from .tiles import Ending, Problem, RowTiles, Tile, cover, over_rows
+
+Pieces = Callable[[Value], list[Span]]
 
 
 def write_broadcast(function: Function, problem: Problem, tile: Tile, by_columns: bool) -> None:
@@ -26,62 +30,58 @@ def write_broadcast(function: Function, problem: Problem, tile: Tile, by_columns
 
 def _rows(function: Function, form: Broadcast, tile: Tile, start: Value, stop: Value) -> None:
     """All panels of columns, each for the rows asked for."""
-    n, lanes = form.problem.n, form.lanes
-    full, rest = divmod(n, tile.columns)
 
-    def panel(column: Value | int, pieces: list[Span]) -> None:
-        over_rows(
-            function,
-            tile.rows,
-            start,
-            stop,
-            lambda row, count: form.tile(row, count, column, pieces),
-        )
+    def columns(first: int, last: int, width: int, rows: RowTiles) -> None:
+        def panel(column: Value, count: int) -> None:
+            pieces = spans(0, count, form.lanes)
+            rows(lambda row, many: form.tile(row, many, column, pieces))
 
-    if full:
-        pieces = spans(0, tile.columns, lanes)
-        function.loop(
-            0, full * tile.columns, tile.columns, [], lambda column, _: panel(column, pieces)
-        )
-    if rest:
-        panel(function.i64(full * tile.columns), spans(0, rest, lanes))
+        full = first + (last - first) // width * width
+        function.loop(first, full, width, [], lambda column, _: panel(column, width))
+        if full < last:
+            panel(function.i64(full), last - full)
+
+    cover(function, form.problem, tile, form.lanes, (start, stop), columns)
 
 
 def _columns(
     function: Function, form: Broadcast, tile: Tile, rows: Value, start: Value, stop: Value
 ) -> None:
-    """The panels that begin in the range of columns asked for, each for all rows.
-
-    A range that does not end at a panel's end is finished by single vectors, then by columns.
-    """
+    """The range of columns asked for, each panel for all rows: panels, vectors, the rest."""
     zero = function.i64(0)
 
-    def panels(first: Value, last: Value, width: int, guard: bool = True) -> Value:
-        pieces = spans(0, width, form.lanes)
-        count = function.udiv(function.sub(last, first), width)
-        end = function.add(first, function.mul(count, width))
-
+    def panels(first: Value, last: Value, width: int, pieces: Pieces) -> None:
         def panel(column: Value, _: list[Value]) -> None:
+            here = pieces(column)
             over_rows(
                 function,
                 tile.rows,
                 zero,
                 rows,
-                lambda row, many: form.tile(row, many, column, pieces),
+                lambda row, many: form.tile(row, many, column, here),
             )
 
-        function.loop(first, end, width, [], panel, guard=guard)
+        function.loop(first, last, width, [], panel, guard=True)
+
+    def whole(first: Value, width: int) -> Value:
+        count = function.udiv(function.sub(stop, first), width)
+        end = function.add(first, function.mul(count, width))
+        panels(first, end, width, lambda _: spans(0, width, form.lanes))
         return end
 
-    place = start
-    widths = [tile.columns, form.lanes, 1]
-    for width in sorted({w for w in widths if w <= problem_width(form)}, reverse=True):
-        place = panels(place, stop, width)
+    place = whole(start, tile.columns) if tile.columns <= form.problem.n else start
+    if form.lanes < tile.columns and form.lanes <= form.problem.n:
+        place = whole(place, form.lanes)
+    tailing = [form.problem.b, *form.problem.tailing]
+    if function.target.has_masks and all(each.strides[1] in (0, 1) for each in tailing):
 
+        def some(column: Value) -> list[Span]:
+            left = first_lanes(Emitter(function, form.lanes), function.sub(stop, column))
+            return [Span(0, form.lanes, 0, left)]
 
-def problem_width(form: Broadcast) -> int:
-    """Columns of the product."""
-    return form.problem.n
+        panels(place, stop, form.lanes, some)
+    else:
+        panels(place, stop, 1, lambda _: spans(0, 1, form.lanes))
 
 
 class Broadcast:
@@ -105,17 +105,13 @@ class Broadcast:
         """``rows`` rows from ``row`` on, the vectors of ``pieces`` from ``column`` on."""
         function, ending = self.function, self.ending
         assert ending is not None
-        ending.begin()
+        ending.begin(row, column)
         emitters = {span.lanes: Emitter(function, span.lanes) for span in pieces}
         places = [(r, span) for r in range(rows) for span in pieces]
-        start = [
-            ending.start(emitters[s.lanes], (row, r), function.add(column, s.start), s)
-            for r, s in places
-        ]
+        start = [ending.start(emitters[span.lanes], r, span) for r, span in places]
         sums = accumulate(self, row, rows, column, pieces, start)
         for (r, span), c in zip(places, sums, strict=True):
-            e = emitters[span.lanes]
-            ending.finish(e, c, (row, r), function.add(column, span.start), span)
+            ending.finish(emitters[span.lanes], c, r, span)
 
 
 def accumulate(
@@ -146,9 +142,10 @@ def accumulate(
             vectors.append(e.splat(load_points(e, at, problem.dtype, stride, span.part)))
         for r in range(rows):
             single = function.load(along_a, form.type, r * a_row)
+            spread = {s.lanes: Emitter(function, s.lanes).splat(single) for s in pieces}
             for i, span in enumerate(pieces):
                 e = Emitter(function, span.lanes)
-                done.append(e.fma(e.splat(single), vectors[i], sums[r * len(pieces) + i]))
+                done.append(e.fma(spread[span.lanes], vectors[i], sums[r * len(pieces) + i]))
         return done
 
     return function.loop(0, form.depth, 1, start, turn)

@@ -105,15 +105,21 @@ def power_above(count: int) -> int:
 
 @dataclass(frozen=True)
 class Span:
-    """A vector's place along the last axis: first column, lanes, and how many of them count."""
+    """A vector's place along the last axis: first column, lanes, how many of them count.
+
+    ``mask`` says it instead where the number is known at run time only.
+    """
 
     start: int
     lanes: int
     count: int
+    mask: Value | None = None
 
     @property
     def part(self) -> Part:
         """The lanes to read and write, None for all."""
+        if self.mask is not None:
+            return self.mask
         return None if self.count == self.lanes else self.count
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ..emit.body import Emitter
 from ..emit.ir import Function
-from ..emit.memory import Part, first_lanes, load_points
+from ..emit.memory import Part, load_points
 from ..emit.shuffle import fold_many, take_lanes
 from ..emit.types import Value, of
 from .common import Span, power_above
-from .tiles import Ending, Problem, Tile, over_rows
+from .tiles import Ending, Problem, RowTiles, Tile, cover, dot_lanes
 
 
 def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
@@ -16,29 +16,19 @@ def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
     a, b = function.params[:2]
     tailing = len(problem.tailing)
     ending = Ending(function, problem, function.params[2 : 2 + tailing])
-    depth, start, stop = function.params[2 + tailing :]
-    form = _Dot(function, problem, ending, a, b, depth)
-    full, rest = divmod(problem.n, tile.columns)
+    start, stop = function.params[2 + tailing :]
+    form = _Dot(function, problem, ending, a, b)
 
-    def block(column: Value, columns: int) -> None:
-        over_rows(
-            function,
-            tile.rows,
-            start,
-            stop,
-            lambda row, count: form.tile(row, count, column, columns),
-        )
+    def columns(first: int, last: int, width: int, rows: RowTiles) -> None:
+        def block(column: Value, count: int) -> None:
+            rows(lambda row, many: form.tile(row, many, column, count))
 
-    if full:
-        function.loop(
-            0,
-            full * tile.columns,
-            tile.columns,
-            [],
-            lambda column, _: block(column, tile.columns),
-        )
-    if rest:
-        block(function.i64(full * tile.columns), rest)
+        full = first + (last - first) // width * width
+        function.loop(first, full, width, [], lambda column, _: block(column, width))
+        if full < last:
+            block(function.i64(full), last - full)
+
+    cover(function, problem, tile, 1, (start, stop), columns)
     function.ret()
 
 
@@ -52,36 +42,31 @@ class _Dot:
         ending: Ending,
         a: Value,
         b: Value,
-        depth: Value,
     ) -> None:
         self.function, self.problem, self.ending = function, problem, ending
-        self.a, self.b, self.depth = a, b, depth
-        self.lanes = function.target.lanes(problem.dtype)
+        self.a, self.b = a, b
+        self.lanes = dot_lanes(function.target, problem)
         self.type = of(problem.dtype)
-        whole = function.udiv(depth, self.lanes)
-        self.whole = function.mul(whole, self.lanes)
 
     def tile(self, row: Value, rows: int, column: Value, columns: int) -> None:
         """``rows`` rows from ``row`` on, ``columns`` columns from ``column`` on."""
-        self.ending.begin()
+        self.ending.begin(row, column)
         sums = self._sums(row, rows, column, columns)
         # A row's sums take a power of two of lanes, so that they can be cut out again.
         wide = power_above(columns)
         group = max(1, self.lanes // wide)
         for first in range(0, rows, group):
             here = range(first, min(first + group, rows))
-            self._finish(sums, here, (row, column), columns, wide)
+            self._finish(sums, here, columns, wide)
 
     def _finish(
         self,
         sums: list[Value],
         rows: range,
-        place: tuple[Value, Value],
         columns: int,
         wide: int,
     ) -> None:
         function, ending = self.function, self.ending
-        row, column = place
         across = Emitter(function, self.lanes)
         listed: list[Value | None] = []
         for r in rows:
@@ -93,8 +78,8 @@ class _Dot:
         for i, r in enumerate(rows):
             c = take_lanes(e, folded, i * wide, wide, span.lanes)
             if self.problem.bias:
-                c = e.add(c, ending.start(e, (row, r), column, span))
-            ending.finish(e, c, (row, r), column, span)
+                c = e.add(c, ending.start(e, r, span))
+            ending.finish(e, c, r, span)
 
     def _sums(self, row: Value, rows: int, column: Value, columns: int) -> list[Value]:
         """Run k over a tile: one vector of partial sums for each element of C."""
@@ -120,13 +105,7 @@ class _Dot:
             return done
 
         zero = [e.splat(e.const(0.0, problem.dtype))] * (rows * columns)
-        sums = function.loop(0, self.whole, self.lanes, zero, turn, guard=True)
-        if function.target.has_masks:
-
-            def some(k: Value, sums: list[Value]) -> list[Value]:
-                return turn(k, sums, first_lanes(e, function.sub(self.depth, k)))
-
-            return function.loop(self.whole, self.depth, self.lanes, sums, some, guard=True)
-        return function.loop(
-            self.whole, self.depth, 1, sums, lambda k, sums: turn(k, sums, 1), guard=True
-        )
+        whole = problem.depth // self.lanes * self.lanes
+        sums = function.loop(0, whole, self.lanes, zero, turn)
+        rest = problem.depth - whole
+        return turn(function.i64(whole), sums, rest) if rest else sums

@@ -111,8 +111,8 @@ class _Driver:
 
     def _begin(self, row: Value, rows: Value, column: Value, many: Value) -> None:
         def start(e: Emitter, at: Value, place: Value, offset: Value, span: Span) -> None:
-            at_column = self.function.add(column, offset)
-            value = self.ending.start(e, (place, 0), at_column, span)
+            self.ending.begin(place, self.function.add(column, offset))
+            value = self.ending.start(e, 0, span)
             self.function.store(e.splat(value), at)
 
         self._over(row, rows, many, start, whole=not self.problem.bias)
@@ -120,7 +120,8 @@ class _Driver:
     def _end(self, row: Value, rows: Value, column: Value, many: Value) -> None:
         def finish(e: Emitter, at: Value, place: Value, offset: Value, span: Span) -> None:
             c = self.function.load(at, of(self.problem.dtype, e.lanes))
-            self.ending.finish(e, c, (place, 0), self.function.add(column, offset), span)
+            self.ending.begin(place, self.function.add(column, offset))
+            self.ending.finish(e, c, 0, span)
 
         self._over(row, rows, many, finish, whole=False)
 
@@ -134,12 +135,10 @@ class _Driver:
             line = function.offset(self.sums, function.mul(r, width), self.element)
 
             def vector(offset: Value, _: list[Value]) -> None:
-                self.ending.begin()
                 at = function.offset(line, offset, self.element)
                 visit(Emitter(function, lanes), at, place, offset, Span(0, lanes, lanes))
 
             def single(offset: Value, _: list[Value]) -> None:
-                self.ending.begin()
                 at = function.offset(line, offset, self.element)
                 visit(Emitter(function, 0), at, place, offset, Span(0, 0, 0))
 

@@ -46,14 +46,15 @@ def product(
         b: strides along (k, n), of the same type.
         outputs: strides along (m, n); an output may be the buffer of an operand of equal strides.
         rows: the m to expect, for choosing tiles; any m is right.
-        depth: the k to expect; any k of at least 1 is right.
+        depth: the k to expect; any k of at least 1 is right, but for the dot form, which takes no
+            extent k and runs to exactly this depth.
         bias: what the sums start from, strides along (m, n) with 0 where it repeats.
         operands: what the body takes besides the product, strides along (m, n).
         body: ``body(e, c, *operands)`` returns one value for each output; None stores c.
 
     Returns:
         The kernel: pointers a, b, bias if given, operands, outputs, scratch if any. Split along
-        rows it takes the extent k, along columns m and k.
+        rows it takes the extent k (none in the dot form), along columns m and k.
     """
     problem = Problem(n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth)
     form = choose_form(module, problem)
@@ -63,10 +64,8 @@ def product(
         return packed.add(module, problem, names)
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)
-        name = module.shared(
-            "dot", parameters(names, ("k",)), lambda f: write_dot(f, problem, tile)
-        )
-        return Kernel(name, tuple(names), ("k",), "rows", tile.rows, form="dot")
+        name = module.shared("dot", parameters(names, ()), lambda f: write_dot(f, problem, tile))
+        return Kernel(name, tuple(names), (), "rows", tile.rows, form="dot")
     tile = tiles.choose_broadcast(module.target, problem)
     by_columns = tiles.split_columns(problem, tile)
     extents = ("m", "k") if by_columns else ("k",)

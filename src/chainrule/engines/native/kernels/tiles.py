@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from ....dtypes import DType
 from ..emit.body import Emitter
 from ..emit.ir import Function
+from ..emit.memory import load_points, memory_type, store_points
 from ..emit.types import Value
 from ..target import Target
-from .common import Body, Bound, Operand, Span, results
+from .common import Body, Bound, Operand, Span, power_above, results
 
 # Independent multiply-adds that keep the units busy.
 _IN_FLIGHT = 8
@@ -22,6 +23,9 @@ _IN_FLIGHT = 8
 _FOLD_COST = 4
 # What storing a vector of the result and starting its sum cost, in multiply-adds.
 _STORE_COST = 2
+# What an accumulator that is written out costs to compile, in multiply-adds a call, when a kernel
+# is called some thousands of times.
+_CODE_COST = 60
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,16 @@ def choose_broadcast(target: Target, problem: Problem) -> Tile:
     vectors = -(-problem.n // lanes)
 
     def panel(rows: int, width: int) -> float:
-        turn = max(rows * width, width + rows / 2, _IN_FLIGHT if rows > 1 else _IN_FLIGHT / 2)
-        return turn * problem.depth + _STORE_COST * rows * width
+        loads = width + rows / 2
+        turn = max(rows * width, loads, _IN_FLIGHT if rows > 1 else _IN_FLIGHT / 2)
+        return (turn + loads / 32) * problem.depth + _STORE_COST * rows * width
 
     def cost(tile: tuple[int, int]) -> tuple[float, int]:
         rows, width = tile
-        total = 0.0
-        for part, times in _parts(vectors, width):
-            full, rest = divmod(problem.rows, rows)
+        parts = _parts(vectors, width)
+        full, rest = divmod(problem.rows, rows)
+        total = float(_CODE_COST * _code(parts, rows, rest))
+        for part, times in parts:
             total += times * (full * panel(rows, part) + rest * panel(1, part))
         return total, -rows * width
 
@@ -78,26 +84,39 @@ def choose_broadcast(target: Target, problem: Problem) -> Tile:
     return Tile(best[0], best[1] * lanes)
 
 
+def dot_lanes(target: Target, problem: Problem) -> int:
+    """Lanes of the dot form's vectors: no more than the depth fills."""
+    return max(2, min(target.lanes(problem.dtype), power_above(problem.depth)))
+
+
 def choose_dot(target: Target, problem: Problem) -> Tile:
     """The tile that finishes the expected size soonest in the dot form."""
-    lanes = target.lanes(problem.dtype)
+    lanes = dot_lanes(target, problem)
     turns = -(-problem.depth // lanes)
 
     def block(rows: int, width: int) -> float:
-        turn = max(rows * width, width + rows, _IN_FLIGHT if rows * width > 1 else 4)
-        return turn * turns + _FOLD_COST * rows * width
+        # Rows of A come from the second-level cache again for each block of columns.
+        loads = width + 2 * rows
+        turn = max(rows * width, loads, _IN_FLIGHT if rows * width > 1 else 4)
+        return (turn + loads / 8) * turns + _FOLD_COST * rows * width
 
     def cost(tile: tuple[int, int]) -> tuple[float, int]:
         rows, width = tile
+        parts = _parts(problem.n, width)
         full, rest = divmod(problem.rows, rows)
-        total = 0.0
-        for part, times in _parts(problem.n, width):
+        total = float(_CODE_COST * _code(parts, rows, rest))
+        for part, times in parts:
             total += times * (full * block(rows, part) + rest * block(1, part))
         return total, -rows * width
 
     fitting = _fitting(target, min(problem.n, lanes), problem.rows)
     best = min(fitting, key=cost)
     return Tile(best[0], best[1])
+
+
+def _code(parts: list[tuple[int, int]], rows: int, rest: int) -> int:
+    """Accumulators that are written out, in all kinds of tiles."""
+    return sum(part * (rows + (1 if rest else 0)) for part, _ in parts)
 
 
 def _parts(whole: int, width: int) -> list[tuple[int, int]]:
@@ -130,52 +149,103 @@ class Ending:
         self.function, self.problem = function, problem
         self.bound = Bound(function, problem.tailing, pointers)
         self._first = 1 if problem.bias else 0
+        self._place: tuple[Value, Value | int] = (function.i64(0), 0)
+        self._bases: dict[int, Value] = {}
         self._shared: dict[tuple[int, int, int], Value] = {}
 
-    def begin(self) -> None:
-        """Forget what was loaded for the last tile."""
+    def begin(self, row: Value, column: Value | int) -> None:
+        """A new tile begins at a row and a column."""
+        self._place = (row, column)
+        self._bases.clear()
         self._shared.clear()
 
-    def start(self, e: Emitter, place: tuple[Value, int], column: Value | int, span: Span) -> Value:
-        """What the sums of a vector of C start from."""
+    def start(self, e: Emitter, row: int, span: Span) -> Value:
+        """What the sums of a vector of C start from; rows and columns count from the tile's."""
         if not self.problem.bias:
             return e.splat(e.const(0.0, self.problem.dtype))
-        return e.splat(e.cast(self._load(e, 0, place, column, span), self.problem.dtype))
+        return e.splat(e.cast(self._load(e, 0, row, span), self.problem.dtype))
 
-    def finish(
-        self, e: Emitter, c: Value, place: tuple[Value, int], column: Value | int, span: Span
-    ) -> None:
+    def finish(self, e: Emitter, c: Value, row: int, span: Span) -> None:
         """Send a vector of C through the body and store what comes out."""
         problem = self.problem
         last = self._first + len(problem.operands)
-        values = [self._load(e, i, place, column, span) for i in range(self._first, last)]
+        values = [self._load(e, i, row, span) for i in range(self._first, last)]
         made = results(problem.body(e, c, *values), len(problem.outputs))
-        for i, value in enumerate(made):
-            row = self._row(place)
-            self.bound.store(e, last + i, value, [row, column], 1, span.part)
+        for i, value in enumerate(made, last):
+            operand = self.bound.operands[i]
+            pointer = self._at(i, row, span)
+            store_points(e, value, pointer, operand.dtype, operand.strides[1], span.part)
 
-    def _row(self, place: tuple[Value, int]) -> Value:
-        row, more = place
-        return self.function.add(row, more)
+    def _at(self, which: int, row: int, span: Span) -> Value:
+        """Pointer to an operand's element: from the tile's first by a known distance."""
+        if which not in self._bases:
+            self._bases[which] = self.bound.at(which, self._place)
+        operand = self.bound.operands[which]
+        distance = row * operand.strides[0] + span.start * operand.strides[1]
+        element = memory_type(operand.dtype).element
+        return self.function.offset(self._bases[which], distance, element)
 
-    def _load(
-        self, e: Emitter, which: int, place: tuple[Value, int], column: Value | int, span: Span
-    ) -> Value:
+    def _load(self, e: Emitter, which: int, row: int, span: Span) -> Value:
         """Load an operand; what rows or columns of a tile share is loaded once for them."""
-        row_stride, column_stride = self.bound.operands[which].strides
-        key = (
-            which,
-            place[1] if row_stride else -1,
-            (column if isinstance(column, int) else span.start) if column_stride else -1,
-        )
+        operand = self.bound.operands[which]
+        if operand.is_single:
+            return self.bound.single(e, which)
+        row_stride, column_stride = operand.strides
+        key = (which, row if row_stride else -1, span.start if column_stride else -1)
         known = self._shared.get(key)
         if known is None or known.lanes not in (0, e.lanes):
-            known = self.bound.load(e, which, [self._row(place), column], 1, span.part)
+            pointer = self._at(which, row, span)
+            known = load_points(e, pointer, operand.dtype, column_stride, span.part)
             self._shared[key] = known
         return known
 
 
 RowTile = Callable[[Value, int], None]
+RowTiles = Callable[[RowTile], None]
+
+
+def cover(
+    function: Function,
+    problem: Problem,
+    tile: Tile,
+    least: int,
+    rows: tuple[Value, Value],
+    columns: Callable[[int, int, int, RowTiles], None],
+) -> None:
+    """Cover a range of rows and all columns by tiles, and the rows left over by smaller ones.
+
+    Rows that the expected number leaves over get tiles as wide as the others; rows that a split in
+    unexpected parts leaves over get the narrowest, because each width is code to compile.
+
+    Args:
+        function: where to write.
+        problem: the product.
+        tile: the tile.
+        least: the narrowest tile.
+        rows: first row, and the row after the last.
+        columns: ``columns(first, last, width, rows)`` writes tiles of a width over columns; for
+            each it calls ``rows`` with what writes a tile of some rows.
+    """
+    start, stop = rows
+    height = tile.rows
+    count = function.sub(stop, start)
+    full = function.add(start, function.mul(function.udiv(count, height), height))
+
+    def tall(write: RowTile) -> None:
+        function.loop(start, full, height, [], lambda row, _: write(row, height), guard=True)
+
+    def both(write: RowTile) -> None:
+        tall(write)
+        single(write)
+
+    def single(write: RowTile) -> None:
+        function.loop(full, stop, 1, [], lambda row, _: write(row, 1), guard=True)
+
+    if height == 1 or problem.rows % height:
+        columns(0, problem.n, tile.columns, tall if height == 1 else both)
+        return
+    columns(0, problem.n, tile.columns, tall)
+    columns(0, problem.n, min(least, problem.n), single)
 
 
 def over_rows(function: Function, rows: int, start: Value, stop: Value, tile: RowTile) -> None:
