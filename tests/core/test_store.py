@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -154,6 +155,30 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         for record in store.runs():
             np.testing.assert_array_equal(store.history(record.id)["loss"], np.arange(40.0))
     assert _integrity(tmp_path / "runs") == "ok"
+
+
+def test_many_open_a_new_store_at_once(tmp_path: Path) -> None:
+    faults: list[BaseException] = []
+
+    def use(folder: Path, name: str, together: threading.Barrier) -> None:
+        try:
+            together.wait()
+            with Store(folder) as store:
+                store.set_status(store.create(name, seed=0, config={}), "finished")
+        except BaseException as error:
+            faults.append(error)
+
+    for attempt in range(15):
+        together = threading.Barrier(8)
+        folder = tmp_path / str(attempt)
+        users = [threading.Thread(target=use, args=(folder, str(k), together)) for k in range(8)]
+        for user in users:
+            user.start()
+        for user in users:
+            user.join()
+        with Store(folder, read_only=True) as store:
+            assert len(store.runs()) == 8 - len(faults)
+    assert faults == []
 
 
 def test_one_run_is_trained_by_one_process(store: Store) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import StoreError
 
@@ -145,14 +147,30 @@ def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 def _choose_journal(connection: sqlite3.Connection) -> None:
     try:
-        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        mode = _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
-        if "readonly" in str(error) or "locked" in str(error):
+        if "readonly" in str(error) or _is_busy(error):
             raise
         mode = "refused"
     if mode != "wal":
-        connection.execute("PRAGMA journal_mode=DELETE")
+        _patiently(lambda: connection.execute("PRAGMA journal_mode=DELETE").fetchone())
+
+
+def _patiently(action: Callable[[], Any]) -> Any:
+    """Do what SQLite itself does not wait for: changing the journal while others open the file."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
@@ -197,7 +215,7 @@ def explained(path: Path) -> Iterator[None]:
 
 def _explain(error: sqlite3.Error, path: Path) -> str:
     said = str(error)
-    if "locked" in said or "busy" in said:
+    if _is_busy(error):
         return (
             f"the run store {path} is being written by another process (waited "
             f"{WAIT_SECONDS:.0f} s).\n  fix: let it finish, or set CHAINRULE_HOME to another folder"
