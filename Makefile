@@ -1,8 +1,6 @@
 # Every target makes its own environment under .venv/ from a bare python3 and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
-# What the reference leaves out: rooms that users do not call.
-INSIDE := '!chainrule.engines.*' '!chainrule.xp.*' '!chainrule.cli.*'
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test lint bench docs clean
@@ -29,8 +27,7 @@ bench: $(VENV)/dev/ready
 	@$(VENV)/dev/bin/python -m benchmarks
 
 docs: $(VENV)/docs/ready
-	@$(VENV)/docs/bin/python -W ignore -m pdoc --output-directory build/docs chainrule $(INSIDE)
-	@echo "Read build/docs/index.html"
+	@$(VENV)/docs/bin/python tools/reference.py build/docs
 
 clean:
 	rm -rf $(VENV) build dist
