@@ -13,6 +13,7 @@ from ...graph.graph import Graph
 from ...graph.node import Node
 from . import jit
 from .emit.ir import Module
+from .kernels.common import Kernel
 from .lower.arena import Layout, allocate, kept_buffers, lay_out
 from .lower.buffers import Buffer
 from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, write_loop, write_step
@@ -99,6 +100,7 @@ class Workshop:
         self.threads = threads
         self.module = Module(Target.host())
         self.tables: dict[int, Buffer] = {}
+        self.kernels: dict[Any, Kernel] = {}
         self.seconds: dict[str, float] = {}
 
     def add_time(self, stage: str, started: float) -> None:
@@ -118,7 +120,16 @@ class Workshop:
     ) -> Planned:
         """Plan one prepared step; see :func:`.lower.plan.plan`."""
         phases, buffers, fusion = plan(
-            self.module, prepared, leaves, updates, results, self.tables, first, sums, self.seconds
+            self.module,
+            prepared,
+            leaves,
+            updates,
+            results,
+            self.tables,
+            self.kernels,
+            first,
+            sums,
+            self.seconds,
         )
         return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()))
 

@@ -11,9 +11,10 @@ import numpy as np
 from ....dtypes import int64
 from ....graph.node import Node
 from ..emit.ir import Module
+from ..kernels.common import Kernel
 from .buffers import Buffer, Place
 from .cluster import Cluster
-from .formula import Reader, Step, evaluate, steps_of
+from .formula import Reader, Step, encoded, evaluate, steps_of
 from .support import form
 
 
@@ -27,6 +28,7 @@ class Context:
         inline: nodes computed wherever they are used.
         stored: computed nodes that must be written to their buffers.
         tables: buffers holding 0, 1, 2, ..., by length; shared by all steps.
+        kernels: the kernels written so far; shared by all steps.
     """
 
     module: Module
@@ -34,6 +36,7 @@ class Context:
     inline: set[Node]
     stored: set[Node]
     tables: dict[int, Buffer] = field(default_factory=dict)
+    kernels: dict[Any, Kernel] = field(default_factory=dict)
 
     def table(self, length: int) -> Buffer:
         """The buffer holding 0, 1, ... length - 1."""
@@ -43,6 +46,26 @@ class Context:
                 f"0 to {length - 1}", (length,), int64, (1,), kept=True, contents=contents
             )
         return self.tables[length]
+
+    def kernel(
+        self,
+        make: Callable[..., Kernel],
+        code: Any,
+        hints: Mapping[str, int] | None = None,
+        **arguments: Any,
+    ) -> Kernel:
+        """The kernel of these arguments, written once for equal ones.
+
+        Args:
+            make: adds the kernel to a module.
+            code: the bodies among the arguments, as plain data.
+            hints: arguments by which a good form is chosen, that any form serves.
+            arguments: what else ``make`` takes.
+        """
+        key = (make, code, tuple((name, _plain(each)) for name, each in arguments.items()))
+        if key not in self.kernels:
+            self.kernels[key] = make(self.module, **arguments, **(hints or {}))
+        return self.kernels[key]
 
     def reader(self, cluster: Cluster, given: set[Node], index_axis: Mapping[int, int]) -> Reader:
         """A reader of a cluster's sources."""
@@ -78,6 +101,21 @@ class Points:
             return [known[node] for node in self.outputs]
 
         return compute
+
+    def code(self, *given: Node) -> Any:
+        """What the body computes, as plain data."""
+        names: dict[Any, Any] = {key: ("in", k) for k, key in enumerate([*given, *self.keys])}
+        steps = encoded(self.steps, names)
+        return steps, tuple(names[node] for node in self.outputs)
+
+
+def _plain(value: Any) -> Any:
+    """A hashable form of an argument; bodies are described by the code."""
+    if callable(value):
+        return None
+    if isinstance(value, Mapping):
+        return tuple((name, _plain(each)) for name, each in value.items())
+    return tuple(_plain(each) for each in value) if isinstance(value, (list, tuple)) else value
 
 
 def points(

@@ -149,3 +149,29 @@ def evaluate(e: Any, steps: Sequence[Step], values: dict[Any, Any]) -> None:
             continue
         assert node.op.scalar is not None
         values[node] = node.op.scalar(e, *inputs, **node.attrs)
+
+
+def encoded(steps: Sequence[Step], names: dict[Any, Any]) -> tuple[Any, ...]:
+    """The steps as plain data, equal for steps that compute the same.
+
+    Args:
+        steps: what is computed.
+        names: a name for each value from outside; the steps' own are added.
+    """
+    code = []
+    for number, step in enumerate(steps):
+        sources = tuple(encoded_source(source, names) for source in step.sources)
+        attrs = tuple(sorted(step.node.attrs.items())) if step.node.op is not shape.IOTA else ()
+        code.append((step.node.op, step.node.dtype, attrs, sources))
+        names[step.node] = number
+    return tuple(code)
+
+
+def encoded_source(source: Source, names: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """A source as plain data."""
+    kind, what = source
+    if kind == "value":
+        return kind, names[what]
+    if kind == "cast":
+        return kind, names[what[0]], what[1]
+    return kind, repr(what[0]), what[1]

@@ -13,14 +13,14 @@ from ..emit.memory import memory_type
 from ..emit.types import Value
 from ..kernels.bits import random_bits
 from ..kernels.columns import reduce_columns
-from ..kernels.common import Kernel, Operand
+from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
 from ..kernels.product import product
 from ..kernels.whole import reduce_all
 from .buffers import Buffer, Place
 from .cluster import Cluster
-from .context import Context, points
-from .formula import evaluate, fetch
+from .context import Context, Points, points
+from .formula import encoded, encoded_source, evaluate, fetch
 from .moves import lower_move
 from .rowprogram import lower_row
 from .tasks import Argument, Task, argument, describe, fused_names, nest, operand, strides_on
@@ -47,12 +47,13 @@ def _lower_map(context: Context, cluster: Cluster) -> list[Task]:
     space = cluster.space
     every = points(context, cluster, {axis: axis for axis in range(len(space))})
     axes = range(len(space))
-    kernel = elementwise(
-        context.module,
-        space[1:],
-        [operand(place, axes) for place in every.places],
-        [operand(place, axes) for place in every.targets],
-        every.body(),
+    kernel = context.kernel(
+        elementwise,
+        every.code(),
+        inner=space[1:],
+        operands=[operand(place, axes) for place in every.places],
+        outputs=[operand(place, axes) for place in every.targets],
+        body=every.body(),
     )
     arguments = _arguments(every.places, every.targets, space, (0,), ())
     flops = len(every.steps) * prod(space)
@@ -70,32 +71,43 @@ def _arguments(
     return read + [argument(place, space, split, outer, True) for place in targets]
 
 
-def _lower_column(context: Context, cluster: Cluster) -> list[Task]:
-    """One reduction along an axis that is not the last, elementwise work before and behind it."""
-    space, anchor, reduced = cluster.space, cluster.anchor, cluster.reduced
-    assert anchor is not None and reduced is not None
-    before = [node for node in cluster.axes if reduced in cluster.level(cluster.axes[node])]
-    behind = [node for node in cluster.axes if node not in before and node is not anchor]
-    pre = points(context, cluster, {}, nodes=before)
-    source = context.reader(cluster, set(), {})
-    summed = source.source(anchor.inputs[0], cluster.source_axes[anchor])
-    for key, place in source.places.items():
+def _before(
+    context: Context, cluster: Cluster, anchor: Node, nodes: Sequence[Node]
+) -> tuple[Points, Callable[..., Any], Any]:
+    """What is computed on the way to a reduction: its points, its body, its code."""
+    pre = points(context, cluster, {}, nodes=nodes)
+    reader = context.reader(cluster, set(), {})
+    summed = reader.source(anchor.inputs[0], cluster.source_axes[anchor])
+    for key, place in reader.places.items():
         if key not in pre.keys:
             pre.keys.append(key)
             pre.places.append(place)
-    post = points(context, cluster, {}, given=(anchor,), nodes=behind)
-    kept = [axis for axis in range(len(space)) if axis != reduced]
-    every = [*pre.places, *post.places, *post.targets]
-    columns = nest(every, space, kept)
-    unit = columns.rows[-1]
 
     def each(e: Any, *values: Any) -> Any:
         known = dict(zip(pre.keys, values, strict=True))
         evaluate(e, pre.steps, known)
         return fetch(e, summed, known)
 
-    kernel = reduce_columns(
-        context.module,
+    names: dict[Any, Any] = {key: ("in", k) for k, key in enumerate(pre.keys)}
+    code = encoded(pre.steps, names)
+    return pre, each, (code, encoded_source(summed, names))
+
+
+def _lower_column(context: Context, cluster: Cluster) -> list[Task]:
+    """One reduction along an axis that is not the last, elementwise work before and behind it."""
+    space, anchor, reduced = cluster.space, cluster.anchor, cluster.reduced
+    assert anchor is not None and reduced is not None
+    before = [node for node in cluster.axes if reduced in cluster.level(cluster.axes[node])]
+    behind = [node for node in cluster.axes if node not in before and node is not anchor]
+    pre, each, code = _before(context, cluster, anchor, before)
+    post = points(context, cluster, {}, given=(anchor,), nodes=behind)
+    kept = [axis for axis in range(len(space)) if axis != reduced]
+    every = [*pre.places, *post.places, *post.targets]
+    columns = nest(every, space, kept)
+    unit = columns.rows[-1]
+    kernel = context.kernel(
+        reduce_columns,
+        (code, post.code(anchor)),
         cols=columns.length(space),
         kind=_FOLD[anchor.op.name],
         operands=[operand(place, (reduced, unit)) for place in pre.places],
@@ -126,22 +138,11 @@ def _lower_whole(context: Context, cluster: Cluster) -> list[Task]:
     assert anchor is not None
     axes = range(len(space))
     members = [node for node in cluster.axes if node is not anchor]
-    pre = points(context, cluster, {}, nodes=members)
-    reader = context.reader(cluster, set(), {})
-    summed = reader.source(anchor.inputs[0], cluster.source_axes[anchor])
-    for key, place in reader.places.items():
-        if key not in pre.keys:
-            pre.keys.append(key)
-            pre.places.append(place)
+    pre, each, code = _before(context, cluster, anchor, members)
     target = Place(context.buffers[anchor], 0, (0,) * len(space))
-
-    def each(e: Any, *values: Any) -> Any:
-        known = dict(zip(pre.keys, values, strict=True))
-        evaluate(e, pre.steps, known)
-        return fetch(e, summed, known)
-
-    kernel = reduce_all(
-        context.module,
+    kernel = context.kernel(
+        reduce_all,
+        code,
         inner=space[1:],
         kind=_FOLD[anchor.op.name],
         operands=[operand(place, axes) for place in pre.places],
@@ -151,6 +152,11 @@ def _lower_whole(context: Context, cluster: Cluster) -> list[Task]:
     arguments = _arguments(pre.places, [target], space, (0,), ())
     flops = (len(pre.steps) + 1) * prod(space)
     return [Task(describe(cluster), kernel, arguments, (), space[0], flops=flops)]
+
+
+# Kernels written for some number of rows and depth serve others of the same class.
+_MANY_ROWS = 48
+_LARGE_FACTOR = 1 << 17
 
 
 def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: int) -> list[int]:
@@ -191,16 +197,16 @@ def _lower_product(context: Context, cluster: Cluster) -> list[Task]:
             given=(anchor,),
         )
     lie = (row_axis, column_axis)
-    kernel = product(
-        context.module,
+    kernel = context.kernel(
+        product,
+        (behind.code(anchor), rows >= _MANY_ROWS, depth * columns >= _LARGE_FACTOR),
+        {"rows": rows, "depth": depth},
         n=columns,
         a=Operand(anchor.dtype, left[2]),
         b=Operand(anchor.dtype, right[2]),
         operands=[operand(place, lie) for place in behind.places],
         outputs=[_stored_operand(place, lie) for place in behind.targets],
         body=behind.body(anchor),
-        rows=rows,
-        depth=depth,
     )
     by_rows = kernel.axis == "rows"
     split_axis = row_axis if by_rows else column_axis
@@ -258,8 +264,9 @@ def _lower_random(context: Context, cluster: Cluster) -> list[Task]:
     assert anchor is not None
     every = points(context, cluster, {}, given=(anchor,))
     singles = [Operand(place.buffer.dtype, (0,)) for place in every.places]
-    kernel = random_bits(
-        context.module,
+    kernel = context.kernel(
+        random_bits,
+        every.code(anchor),
         operands=singles,
         outputs=[Operand(place.buffer.dtype, (1,)) for place in every.targets],
         body=every.body(anchor),
@@ -327,12 +334,13 @@ def copy_task(context: Context, label: str, source: Place, target: Place) -> Tas
         Place(place.buffer, place.offset, place.strides or (1,)) for place in (source, target)
     ]
     axes = range(len(space))
-    kernel: Kernel = elementwise(
-        context.module,
-        space[1:],
-        [operand(places[0], axes)],
-        [operand(places[1], axes)],
-        lambda e, x: x,
+    kernel = context.kernel(
+        elementwise,
+        "copy",
+        inner=space[1:],
+        operands=[operand(places[0], axes)],
+        outputs=[operand(places[1], axes)],
+        body=lambda e, x: x,
     )
     return Task(label, kernel, _arguments(places[:1], places[1:], space, (0,), ()), (), space[0])
 

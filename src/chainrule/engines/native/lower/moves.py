@@ -37,8 +37,9 @@ def _take(context: Context, node: Node) -> list[Task]:
     assert index_strides[0] == 1 or index.shape == (1,), "an index vector is copied when strided"
     out = context.buffers[node]
     rows, columns = node.shape
-    kernel = gather_rows(
-        context.module,
+    kernel = context.kernel(
+        gather_rows,
+        None,
         cols=columns,
         size=node.inputs[0].shape[0],
         data=Operand(data.dtype, strides),
@@ -60,8 +61,9 @@ def _take_add(context: Context, node: Node) -> list[Task]:
     out = context.buffers[node]
     size, columns = node.shape
     rows = node.inputs[0].shape[0]
-    kernel = scatter_add_rows(
-        context.module,
+    kernel = context.kernel(
+        scatter_add_rows,
+        None,
         cols=columns,
         size=size,
         values=Operand(values.dtype, strides),
@@ -81,12 +83,13 @@ def _fill(context: Context, out: Buffer) -> Task:
     """Zeros everywhere."""
     space = out.shape or (1,)
     place = Place(out, 0, out.strides or (1,))
-    kernel = elementwise(
-        context.module,
-        space[1:],
-        [],
-        [operand(place, range(len(space)))],
-        lambda e: e.const(0, out.dtype),
+    kernel = context.kernel(
+        elementwise,
+        ("zeros", out.dtype),
+        inner=space[1:],
+        operands=[],
+        outputs=[operand(place, range(len(space)))],
+        body=lambda e: e.const(0, out.dtype),
     )
     return Task("zeros", kernel, [argument(place, space, (0,), (), True)], (), space[0])
 
@@ -96,12 +99,13 @@ def _copy_into(context: Context, source: Node, out: Buffer, place: Place, label:
     space = source.shape or (1,)
     axes = range(len(space))
     came = Place(buffer, offset, strides or (1,))
-    kernel = elementwise(
-        context.module,
-        space[1:],
-        [operand(came, axes)],
-        [Operand(out.dtype, place.strides)],
-        lambda e, x: x,
+    kernel = context.kernel(
+        elementwise,
+        "copy",
+        inner=space[1:],
+        operands=[operand(came, axes)],
+        outputs=[Operand(out.dtype, place.strides)],
+        body=lambda e, x: x,
     )
     arguments = [argument(came, space, (0,), ()), argument(place, space, (0,), (), True)]
     return Task(label, kernel, arguments, (), space[0])

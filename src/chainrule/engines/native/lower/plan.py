@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ....dtypes import float64
 from ....graph.graph import Graph
 from ....graph.node import CONSTANT, Node
 from ..emit.ir import Module
+from ..kernels.common import Kernel
 from .buffers import Buffer, Place, buffer_for
 from .cluster import Cluster, is_computed, reads
 from .context import Context
@@ -90,6 +92,7 @@ def plan(
     updates: Sequence[tuple[Node, Node]],
     results: Mapping[Node, Buffer],
     tables: dict[int, Buffer],
+    kernels: dict[Any, Kernel],
     first: Iterable[Task] = (),
     sums: Sequence[Node] = (),
     seconds: dict[str, float] | None = None,
@@ -103,6 +106,7 @@ def plan(
         updates: (input, output): the output takes the input's buffer when the step is over.
         results: outputs whose buffers are given.
         tables: index tables, shared by all steps.
+        kernels: kernels written so far, shared by all steps.
         first: tasks that fill inputs.
         sums: nodes of one element that the step reports.
         seconds: filled with the time of each stage.
@@ -123,7 +127,7 @@ def plan(
             buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
     clusters = _ordered(fusion, clusters, in_place)
     clock.mark("layout")
-    context = Context(module, buffers, fusion.inline, needed, tables)
+    context = Context(module, buffers, fusion.inline, needed, tables, kernels)
     tasks = list(first)
     for cluster in clusters:
         if 0 not in cluster.space:

@@ -18,7 +18,16 @@ from ..kernels.rows import Phase, row_program
 from .buffers import Place
 from .cluster import Cluster
 from .context import Context
-from .formula import Reader, Source, Step, evaluate, fetch, steps_of
+from .formula import (
+    Reader,
+    Source,
+    Step,
+    encoded,
+    encoded_source,
+    evaluate,
+    fetch,
+    steps_of,
+)
 from .support import form
 from .tasks import Argument, Task, argument, describe, nest, operand
 
@@ -116,6 +125,23 @@ class _Program:
             folds=tuple((_FOLD[node.op.name], self.name(node)) for node, _ in stage.folds),
         )
 
+    def code(self) -> Any:
+        """What the phases compute, as plain data."""
+        names: dict[Any, Any] = {key: ("in", self.name(key)) for key in self.reader.places}
+        names |= {node: ("row", self.name(node)) for node in self.cluster.axes}
+        return tuple(
+            (
+                time,
+                encoded(stage.steps, names),
+                tuple(
+                    (node.op, self.name(node), encoded_source(source, names))
+                    for node, source in stage.folds
+                ),
+                tuple(self.name(step.node) for step in stage.steps),
+            )
+            for time, stage in sorted(self.stages.items())
+        )
+
     def _varies(self, key: Any) -> bool:
         """Whether a value differs along the row."""
         assert self.cluster.reduced is not None
@@ -170,8 +196,9 @@ def lower_row(context: Context, cluster: Cluster) -> list[Task]:
     places = list(reader.places.values())
     rows = nest([*places, *targets], space, around)
     lie = (rows.rows[-1] if rows.rows else None, columns)
-    kernel = row_program(
-        context.module,
+    kernel = context.kernel(
+        row_program,
+        program.code(),
         cols=space[columns],
         operands={program.name(key): operand(place, lie) for key, place in reader.places.items()},
         phases=program.phases(dummy),
