@@ -28,6 +28,8 @@ from ._activations import threshold as threshold
 from ._classification import cross_entropy as cross_entropy
 from ._classification import nll_loss as nll_loss
 from ._common import older_reduction as older_reduction
+from ._embedding import embedding as embedding
+from ._embedding import one_hot as one_hot
 from ._layers import dropout as dropout
 from ._layers import flatten as flatten
 from ._layers import linear as linear
@@ -41,6 +43,11 @@ from ._losses import mse_loss as mse_loss
 from ._losses import poisson_nll_loss as poisson_nll_loss
 from ._losses import smooth_l1_loss as smooth_l1_loss
 from ._losses import soft_margin_loss as soft_margin_loss
+from ._normalize import batch_norm as batch_norm
+from ._normalize import layer_norm as layer_norm
+from ._normalize import norm_node as norm_node
+from ._normalize import normalize as normalize
+from ._normalize import rms_norm as rms_norm
 from ._softmax import is_sigmoid as is_sigmoid
 from ._softmax import is_softmax as is_softmax
 from ._softmax import log_softmax as log_softmax

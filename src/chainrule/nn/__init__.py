@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import functional as functional
 from . import init as init
+from . import utils as utils
 from ._activations import CELU as CELU
 from ._activations import ELU as ELU
 from ._activations import GELU as GELU
@@ -35,6 +36,7 @@ from ._containers import ModuleDict as ModuleDict
 from ._containers import ModuleList as ModuleList
 from ._containers import ParameterList as ParameterList
 from ._containers import Sequential as Sequential
+from ._embedding import Embedding as Embedding
 from ._hooks import RemovableHandle as RemovableHandle
 from ._linear import Dropout as Dropout
 from ._linear import Flatten as Flatten
@@ -54,4 +56,9 @@ from ._losses import PoissonNLLLoss as PoissonNLLLoss
 from ._losses import SmoothL1Loss as SmoothL1Loss
 from ._losses import SoftMarginLoss as SoftMarginLoss
 from ._module import Module as Module
+from ._normalization import BatchNorm1d as BatchNorm1d
+from ._normalization import BatchNorm2d as BatchNorm2d
+from ._normalization import BatchNorm3d as BatchNorm3d
+from ._normalization import LayerNorm as LayerNorm
+from ._normalization import RMSNorm as RMSNorm
 from ._parameter import Parameter as Parameter

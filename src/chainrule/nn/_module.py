@@ -61,6 +61,12 @@ class Module:
     _label: str
     # A list or dict of modules is never called itself: its children carry its name in theirs.
     _called: ClassVar[bool] = True
+    # The settings of our own layers are part of what is compiled: changing one compiles anew.
+    _fixed: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._fixed = cls.__module__.startswith(__name__.rpartition(".")[0] + ".")
 
     def __init__(self) -> None:
         fresh = {
@@ -205,7 +211,7 @@ class Module:
         elif name in self._buffers:
             self._assign_buffer(name, value)
         else:
-            if name == "training" and own["training"] != value:
+            if (self._fixed or name == "training") and _differ(own.get(name), value):
                 VERSION.bump()
             object.__setattr__(self, name, value)
 
@@ -466,3 +472,10 @@ class Module:
 
     def __repr__(self) -> str:
         return describe(self)
+
+
+def _differ(held: object, given: object) -> bool:
+    """Say whether two settings differ; values that are not plain are compared by identity."""
+    if isinstance(given, bool | int | float | str | tuple) and type(held) is type(given):
+        return held != given
+    return held is not given
