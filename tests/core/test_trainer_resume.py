@@ -121,6 +121,18 @@ def test_a_finished_run_can_be_lengthened() -> None:
     assert [record.name for record in cr.train.list_runs()] == ["a"]
 
 
+def test_validation_may_come_and_go_between_sittings() -> None:
+    data = (X[:9], Y[:9])
+    fit(make_trainer(), run="a", epochs=2, validation=None)
+    fit(make_trainer(), run="a", epochs=4, validation=data, resume=True)
+    run = fit(make_trainer(), run="a", epochs=5, validation=None, resume=True)
+    missing = np.isnan(run.history["validation_loss"])
+    assert missing.tolist() == [True, True, False, False, True]
+    stored = cr.train.open_run("a").history
+    for name, series in run.history.items():
+        np.testing.assert_array_equal(stored[name], series)
+
+
 def test_resuming_what_is_done_only_loads_it() -> None:
     first, again = make_trainer(), make_trainer()
     run = fit(first, run="a")

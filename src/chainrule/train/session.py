@@ -6,6 +6,7 @@ returned to a few times a second, however short a step is. Where the chunks end 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,9 @@ class Session:
         """Validation and callbacks; returns whether a callback ends the training."""
         if self.validation is not None:
             for name, number in self.runner.evaluate(self.validation).items():
-                self.watched.setdefault(f"validation_{name}", []).append(number)
+                series = self.watched.setdefault(f"validation_{name}", [])
+                series += [math.nan] * (self.ledger.epochs - 1 - len(series))
+                series.append(number)
         self.recorder.update(epochs=self.ledger.epochs, steps=self.steps)
         ended = False
         if self.callbacks:
@@ -180,6 +183,8 @@ class Session:
         for name in self.ledger.names:
             run.history[name] = self.ledger.series(name)
         for name, numbers in self.watched.items():
+            # A resumed run may have validation data that it began without, or the other way round.
+            numbers += [math.nan] * (self.ledger.epochs - len(numbers))
             run.history[name] = np.array(numbers)
 
     def _show(self) -> None:

@@ -240,13 +240,19 @@ class Store:
                 )  # fmt: skip
 
     def history(self, run: int) -> dict[str, Array]:
-        """The recorded metrics: one array for each series, one number for each epoch."""
+        """The recorded metrics: one array for each series, one number for each epoch.
+
+        Epochs in which a series was not measured are NaN.
+        """
         chunks: dict[str, list[Array]] = {}
+        ends: dict[str, int] = {}
         # In the order of writing: chunks follow on, and series keep the order they were given in.
-        query = "SELECT series, dtype, content FROM metric WHERE run = ? ORDER BY rowid"
-        for name, dtype, content in self._rows(query, run):
-            numbers = np.frombuffer(content, np.dtype(dtype).newbyteorder("<"))
-            chunks.setdefault(name, []).append(numbers.astype(dtype))
+        query = "SELECT series, start, dtype, content FROM metric WHERE run = ? ORDER BY rowid"
+        for name, start, dtype, content in self._rows(query, run):
+            numbers = np.frombuffer(content, np.dtype(dtype).newbyteorder("<")).astype(dtype)
+            gap = np.full(start - ends.get(name, 0), np.nan)
+            chunks.setdefault(name, []).extend([gap, numbers] if len(gap) else [numbers])
+            ends[name] = start + len(numbers)
         return {name: np.concatenate(parts) for name, parts in chunks.items()}
 
     def rewind(self, run: int, *, epoch: int, step: int) -> None:

@@ -288,7 +288,8 @@ class Trainer:
         tree = self._tree(session)
         if not recorder.has_checkpoint_here:
             recorder.write(tree)
-        recorder.run._final = tree
+        # A stored run reads it back from the disk.
+        recorder.run._final = tree if opened.store is None else None
         recorder.end(status)
         if interrupts.asked:
             raise KeyboardInterrupt
