@@ -77,7 +77,7 @@ def train(
         list[str] | None, typer.Option(help="A column to leave out; may be given again.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Keep the run under this name.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, native, numpy or xla.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, native or numpy.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="Write a report into FILE.html.")] = None,
 ) -> None:
     """Train a network on a CSV file, and say what is wrong with the data and the training."""
