@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -144,17 +145,24 @@ def browser() -> Iterator[Page]:
     assert found is not None
     to_browser, send = os.pipe()
     receive, from_browser = os.pipe()
+    # Away from the low numbers, so that neither is overwritten when it becomes 3 or 4.
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 64) for end in (to_browser, from_browser)]
+
+    def connect() -> None:
+        """Give the browser its two ends: it reads commands from 3 and writes answers to 4."""
+        os.dup2(ends[0], 3)
+        os.dup2(ends[1], 4)
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The browser reads commands from descriptor 3 and writes answers to 4.
-        shell = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         process = subprocess.Popen(
-            ["sh", "-c", shell, found, *FLAGS, f"--user-data-dir={profile}"],
-            pass_fds=(to_browser, from_browser),
+            [found, *FLAGS, f"--user-data-dir={profile}"],
+            preexec_fn=connect,
+            pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(to_browser)
-        os.close(from_browser)
+        for end in (to_browser, from_browser, *ends):
+            os.close(end)
         try:
             yield Page(send, receive)
         finally:

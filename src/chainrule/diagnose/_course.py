@@ -22,6 +22,7 @@ REAL_JUMP = 0.1
 # Epoch loss over what guessing by class frequency gives: no sane descent is ever there.
 ABOVE_GUESSING = 2.0
 STUCK = 0.7
+ABOVE_CONSTANT = 1.003
 MOST_DEAD = 0.5
 # Validation loss over its lowest: less is noise of a finite validation set.
 RISE = 1.20
@@ -52,17 +53,25 @@ def learning_rate_too_large(
     if len(loss) < FEWEST_EPOCHS:
         return []
     guessing = _guessing(run, labels)
-    if guessing is not None and loss[-1] > STUCK * guessing:
-        thrown = loss[0] > ABOVE_GUESSING * guessing
-        killed = loss[0] > (1 + REAL_JUMP) * guessing and dead_share >= MOST_DEAD
-        if thrown or killed:
-            return [_above_guessing(run, loss, guessing, dead_share)]
+    if guessing is not None and _thrown_out(loss, guessing, dead_share):
+        return [_above_guessing(run, loss, guessing, dead_share)]
     ups, downs = _ups_and_downs(loss)
     if downs > 0 and ups > JUMPS * downs and ups > 0.5 * float(np.median(loss)):
         return [_jumping(run, loss, ups, downs)]
     if downs == 0 and loss[-1] > (1 + REAL_JUMP) * loss[0]:
         return [_jumping(run, loss, ups, downs)]
     return []
+
+
+def _thrown_out(loss: Array, guessing: float, dead_share: float) -> bool:
+    """Whether the loss began above guessing and stays about there, for want of sane steps."""
+    if loss[0] <= guessing or loss[-1] < STUCK * guessing:
+        return False
+    thrown = loss[0] > ABOVE_GUESSING * guessing
+    killed = loss[0] > (1 + REAL_JUMP) * guessing and dead_share >= MOST_DEAD
+    # The best constant answer is within reach of any sane step; hovering above it is not.
+    hovering = loss[-1] > ABOVE_CONSTANT * guessing and loss[-1] > 0.99 * loss[len(loss) // 2]
+    return thrown or killed or hovering
 
 
 def _ups_and_downs(loss: Array) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""`diagnose`: runs every detector that has what it needs, and writes what they find into the run."""
+"""`diagnose`: runs every detector that has what it needs; the run keeps what they find."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def diagnose(
         found += identical_units(model)
     if run is not None:
         shares = (one.evidence["share"] for one in found if one.kind == "dead-units")
-        found += learning_rate_too_large(run, labels, max(shares, default=0.0))
-        found += overfitting(run, model, validation)
+        rate = learning_rate_too_large(run, labels, max(shares, default=0.0))
+        # Curves that jump say nothing about overfitting.
+        found += rate or overfitting(run, model, validation)
     found.sort(key=lambda one: (ORDER[one.severity], KINDS.index(one.kind)))
     if run is not None and hasattr(run, "record_findings"):
         run.record_findings(found)

@@ -12,7 +12,7 @@ from ..config import set_state
 from ..graph.node import CONSTANT, Node
 from ..ops import constant_array
 from ._drawing import Array
-from ._expression import BINDING, TIGHT, _bracketed
+from ._expression import BINDING, TIGHT, bracketed
 from ._names import Labels
 from ._numbers import factor, partial, show
 
@@ -98,7 +98,7 @@ def slope_text(consumer: Node, slot: int, labels: Labels) -> str | None:
         return _power_slope(arguments[0], consumer.inputs[1].value().item())
     own = BINDING["mul"]
     parts = [
-        _bracketed("mul", slopes[slot], i, text, TIGHT, own) if f"{{{i}}}" in slopes[slot] else text
+        bracketed("mul", slopes[slot], i, text, TIGHT, own) if f"{{{i}}}" in slopes[slot] else text
         for i, text in enumerate(arguments)
     ]
     written = slopes[slot].format(*parts)

@@ -1,9 +1,9 @@
 """`explain.blame`: the way of the error back through the layers, and who owns the step.
 
 Backpropagation computes, the optimizer updates: two things. The messages ∂J/∂a of all layers come
-from one pass at the old weights; then one step changes all layers at once. To first order it changes
-J by Σ_l g_l·Δθ_l, so the share of layer l in the step is -g_l·Δθ_l over the sum: right for any
-update rule, as Δθ is taken from a real step on a copy.
+from one pass at the old weights; then one step changes all layers at once. To first order it
+changes J by Σ_l g_l·Δθ_l, so the share of layer l in the step is -g_l·Δθ_l over the sum: right for
+any update rule, as Δθ is taken from a real step on a copy.
 """
 
 from __future__ import annotations
@@ -92,14 +92,16 @@ def _messages(found: Pass) -> list[dict[str, Any]]:
         if gradient is None or call.result in call.given:
             continue
         message = gradient.value().astype(np.float64)
-        rows.append({
-            "layer": call.name,
-            "kind": type(call.module).__name__,
-            "label": labels.of(call.result),
-            "shape": message.shape,
-            "length": float(np.linalg.norm(message)),
-            "zeros": float((message == 0).mean()) if message.size else 0.0,
-        })
+        rows.append(
+            {
+                "layer": call.name,
+                "kind": type(call.module).__name__,
+                "label": labels.of(call.result),
+                "shape": message.shape,
+                "length": float(np.linalg.norm(message)),
+                "zeros": float((message == 0).mean()) if message.size else 0.0,
+            }
+        )
     return rows
 
 
@@ -142,16 +144,18 @@ def _by_layer(gradients: dict[str, Array], steps: dict[str, Array]) -> list[dict
     layers: dict[str, list[str]] = {}
     for name in gradients:
         layers.setdefault(name.rpartition(".")[0], []).append(name)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for layer, names in layers.items():
         gain = -math.fsum(float((gradients[n] * steps[n]).sum()) for n in names)
-        rows.append({
-            "layer": layer,
-            "parameters": names,
-            "gradient": math.sqrt(sum(float((gradients[n] ** 2).sum()) for n in names)),
-            "step": math.sqrt(sum(float((steps[n] ** 2).sum()) for n in names)),
-            "gain": gain,
-        })
+        rows.append(
+            {
+                "layer": layer,
+                "parameters": names,
+                "gradient": math.sqrt(sum(float((gradients[n] ** 2).sum()) for n in names)),
+                "step": math.sqrt(sum(float((steps[n] ** 2).sum()) for n in names)),
+                "gain": gain,
+            }
+        )
     total = math.fsum(row["gain"] for row in rows)
     for row in rows:
         row["share"] = row["gain"] / total if total else float("nan")
@@ -176,18 +180,35 @@ def _data(
 def _lines(data: dict[str, Any]) -> list[str]:
     messages = [["the error's way back", "", "shape", "length of the message", "zeros"]]
     messages += [
-        [f"{m['layer']} {m['kind']}", f"∂J/∂{m['label']}", shape_text(m["shape"]),
-         show(m["length"], 4), percent(m["zeros"], 0)]
+        [
+            f"{m['layer']} {m['kind']}",
+            f"∂J/∂{m['label']}",
+            shape_text(m["shape"]),
+            show(m["length"], 4),
+            percent(m["zeros"], 0),
+        ]
         for m in data["messages"]
     ]
     layers = [["layer", "length of g", "length of Δθ", "-g·Δθ", "share of the step"]]
     layers += [
-        [row["layer"], show(row["gradient"], 4), show(row["step"], 4), show(row["gain"], 4),
-         percent(row["share"])]
+        [
+            row["layer"],
+            show(row["gradient"], 4),
+            show(row["step"], 4),
+            show(row["gain"], 4),
+            percent(row["share"]),
+        ]
         for row in data["layers"]
     ]
-    layers.append(["sum", "", "", show(-data["predicted"], 4),
-                   percent(math.fsum(row["share"] for row in data["layers"]))])
+    layers.append(
+        [
+            "sum",
+            "",
+            "",
+            show(-data["predicted"], 4),
+            percent(math.fsum(row["share"] for row in data["layers"])),
+        ]
+    )
     return [
         *table_text(messages, {3: True, 4: True}),
         "",
@@ -210,8 +231,10 @@ def change_lines(data: dict[str, Any]) -> list[str]:
 
 def message_chart(data: dict[str, Any], width: float = 500, *, headed: bool = True) -> Drawing:
     """Draw the messages as bars, from the last layer to the first."""
-    bars = [Bar(f"{m['layer']} {m['kind']}", m["length"], f"∂J/∂{m['label']}  {show(m['length'], 3)}")
-            for m in data["messages"]]
+    bars = [
+        Bar(f"{m['layer']} {m['kind']}", m["length"], f"∂J/∂{m['label']}  {show(m['length'], 3)}")
+        for m in data["messages"]
+    ]
     return bar_chart(
         bars, title=MESSAGES, width=width, colour="backward", heading=MESSAGES if headed else ""
     )
@@ -219,9 +242,14 @@ def message_chart(data: dict[str, Any], width: float = 500, *, headed: bool = Tr
 
 def share_chart(data: dict[str, Any], width: float = 500, *, headed: bool = True) -> Drawing:
     """Draw each layer's share of the step, last layer first like the messages."""
-    bars = [Bar(f"layer {row['layer']}", row["share"] if math.isfinite(row["share"]) else 0.0,
-                f"{percent(row['share'])}  ({show(row['gain'], 3)})")
-            for row in reversed(data["layers"])]
+    bars = [
+        Bar(
+            f"layer {row['layer']}",
+            row["share"] if math.isfinite(row["share"]) else 0.0,
+            f"{percent(row['share'])}  ({show(row['gain'], 3)})",
+        )
+        for row in reversed(data["layers"])
+    ]
     return bar_chart(bars, title=SHARES, width=width, heading=SHARES if headed else "")
 
 

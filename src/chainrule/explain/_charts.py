@@ -137,8 +137,9 @@ def _legend(
 ) -> None:
     x = 4.0
     for index, one in enumerate(series):
-        drawing.add(Line(((x, y - 4), (x + 18, y - 4)), f"series-{index % 6 + 1}", 2.5,
-                         dashed=one.dashed))
+        drawing.add(
+            Line(((x, y - 4), (x + 18, y - 4)), f"series-{index % 6 + 1}", 2.5, dashed=one.dashed)
+        )
         drawing.add(Text(x + 24, y, one.name, "ink", size=12.5))
         x += 24 + text_width(one.name, 12.5) + 18
 
@@ -153,7 +154,7 @@ def _mark_best(drawing: Drawing, frame: _Frame, one: Series, which: str, colour:
     word = "lowest" if which == "min" else "highest"
     label = f"{word} {show(values[index], 4)}"
     drawing.add(Dot(x, y, 4.5, colour))
-    below = which == "min" and y + 22 < frame.top + frame.height
+    below = y + 22 < frame.top + frame.height
     drawing.add(Text(x, y + (18 if below else -10), label, colour, anchor, SMALL, True))
 
 
@@ -202,7 +203,7 @@ def bar_chart(
     description: str = "",
     heading: str = "",
 ) -> Drawing:
-    """Draw horizontal bars from a common zero; negative ones run to the left in the other colour."""
+    """Draw horizontal bars from a common zero; negative ones run left in the other colour."""
     label_width = min(0.4 * width, max((text_width(b.label, 12.5) for b in bars), default=0) + 12)
     note_width = max((text_width(b.note, 12) for b in bars), default=0) + 12
     values = [b.value if math.isfinite(b.value) else 0.0 for b in bars]
@@ -217,10 +218,21 @@ def bar_chart(
     other = "backward" if colour == "forward" else "forward"
     for index, (bar, value) in enumerate(zip(bars, values, strict=True)):
         y = top + 28 * index
-        start, length = (zero, value * scale) if value >= 0 else (zero + value * scale, -value * scale)
+        start, length = (
+            (zero, value * scale) if value >= 0 else (zero + value * scale, -value * scale)
+        )
         drawing.add(Text(0, y + 17, shorten(bar.label, label_width - 8, 12.5), "ink", size=12.5))
-        drawing.add(Box(start, y + 4, max(length, 1.0), 18, colour if value >= 0 else other,
-                        radius=2, tip=f"{bar.label}: {bar.note or show(value)}"))
+        drawing.add(
+            Box(
+                start,
+                y + 4,
+                max(length, 1.0),
+                18,
+                colour if value >= 0 else other,
+                radius=2,
+                tip=f"{bar.label}: {bar.note or show(value)}",
+            )
+        )
         drawing.add(Text(zero + max(value, 0) * scale + 8, y + 17, bar.note, "muted", size=12))
     if low < 0:
         drawing.add(Line(((zero, top), (zero, top + 28 * len(bars))), "line", 1))
@@ -263,13 +275,27 @@ def matrix_chart(
             drawing.add(Text(x, top - 8, name, "ink", "middle", 12))
         for j in range(size):
             strength = counts[i, i] / totals[i] if i == j else off[i, j] / worst
-            _matrix_cell(drawing, left + j * cell, top + i * cell, cell, int(counts[i, j]),
-                         i == j, float(strength), f"{name} taken for {names[j]}: {counts[i, j]}")
+            _matrix_cell(
+                drawing,
+                left + j * cell,
+                top + i * cell,
+                cell,
+                int(counts[i, j]),
+                i == j,
+                float(strength),
+                f"{name} taken for {names[j]}: {counts[i, j]}",
+            )
     return drawing
 
 
 def _matrix_cell(
-    drawing: Drawing, x: float, y: float, cell: float, count: int, right: bool, strength: float,
+    drawing: Drawing,
+    x: float,
+    y: float,
+    cell: float,
+    count: int,
+    right: bool,
+    strength: float,
     tip: str,
 ) -> None:
     drawing.add(Box(x + 1, y + 1, cell - 2, cell - 2, "panel", radius=3, tip=tip))
@@ -305,15 +331,18 @@ def tiles(
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x, y = (index % per_row) * step_x, (index // per_row) * step_y
         drawing.add(Box(x, y, tile, tile, "panel", "line", 4))
-        drawing.add(Picture(x + 3, y + 3, tile - 6, tile - 6, picture, signed,
-                            tip=", ".join(caption)))
+        drawing.add(
+            Picture(x + 3, y + 3, tile - 6, tile - 6, picture, signed, tip=", ".join(caption))
+        )
         for row, text in enumerate(caption):
             colour = "ink" if row == 0 else "muted"
             drawing.add(Text(x, y + tile + 16 * (row + 1), text, colour, size=12, bold=row == 0))
     return drawing
 
 
-def beside(drawings: Sequence[Drawing], title: str, width: float = 1080, gap: float = 28) -> Drawing:
+def beside(
+    drawings: Sequence[Drawing], title: str, width: float = 1080, gap: float = 28
+) -> Drawing:
     """Put drawings side by side, in as many rows as the width asks for."""
     sheet = Drawing(0, 0, title, " ".join(d.description for d in drawings if d.description))
     x = y = row_height = 0.0
@@ -341,7 +370,9 @@ def table_text(rows: Sequence[Sequence[str]], right: Mapping[int, bool] | None =
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
-        cells = [c.rjust(w) if right.get(i) else c.ljust(w)
-                 for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            c.rjust(w) if right.get(i) else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return lines

@@ -161,27 +161,39 @@ def _lines(
     counts: Array, names: Sequence[str], mistakes: list[dict[str, Any]], title: str
 ) -> list[str]:
     table = [["true \\ predicted", *names]]
-    table += [[name, *(str(c) if c else "·" for c in row)]
-              for name, row in zip(names, counts.tolist(), strict=True)]
+    table += [
+        [name, *(str(c) if c else "·" for c in row)]
+        for name, row in zip(names, counts.tolist(), strict=True)
+    ]
     lines = [title, "", *table_text(table, dict.fromkeys(range(1, len(names) + 1), True))]
     if mistakes:
         lines += ["", "worst mistakes"]
-        lines += [f"  example {m['example']}: {m['truth']} taken for {m['guess']}, which got"
-                  f" {percent(m['chance_of_guess'])} and the truth {percent(m['chance_of_truth'])}"
-                  for m in mistakes]
+        lines += [
+            f"  example {m['example']}: {m['truth']} taken for {m['guess']}, which got"
+            f" {percent(m['chance_of_guess'])} and the truth {percent(m['chance_of_truth'])}"
+            for m in mistakes
+        ]
     return lines
 
 
 def mistake_tiles(mistakes: list[dict[str, Any]], images: Array, width: float = 620) -> Drawing:
     """Draw mistakes as pictures with what was seen in them."""
     captions = [
-        (f"{m['truth']} taken for {m['guess']}", f"{m['guess']}: {percent(m['chance_of_guess'])}",
-         f"{m['truth']}: {show(100 * m['chance_of_truth'], 2)} %")
+        (
+            f"{m['truth']} taken for {m['guess']}",
+            f"{m['guess']}: {percent(m['chance_of_guess'])}",
+            f"{m['truth']}: {show(100 * m['chance_of_truth'], 2)} %",
+        )
         for m in mistakes
     ]
     pictures = [images[m["example"]] for m in mistakes]
-    return tiles(pictures, captions, title="The worst mistakes", width=width,
-                 description="; ".join(", ".join(c) for c in captions))
+    return tiles(
+        pictures,
+        captions,
+        title="The worst mistakes",
+        width=width,
+        description="; ".join(", ".join(c) for c in captions),
+    )
 
 
 def _draw(

@@ -143,7 +143,7 @@ def shorten(text: str, width: float, size: float = 13.0) -> str:
 
     Example:
         >>> shorten("encoder.layers.11.attention", 80)
-        'encoder.lay…'
+        'encoder.l…'
     """
     if text_width(text, size) <= width:
         return text

@@ -30,6 +30,8 @@ BINDING = {
     "logical_not": 0, "shift_right": 0, "expm1": 1,
 }  # fmt: skip
 TIGHT = 9
+# What operands of ops written as functions must bind as tight as, where brackets do not hold them.
+INSIDE = {"log1p": 1, "where": 0}
 
 
 class Names(Protocol):
@@ -49,7 +51,8 @@ class Element:
     @property
     def value(self) -> float:
         """The element's value as the node's owner has it."""
-        return self.node.value()[self.index].item()
+        found: float = self.node.value()[self.index].item()
+        return found
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,16 @@ class Total:
         return result
 
     def largest(self, count: int = SHOWN_TERMS) -> list[int]:
-        """Return the terms that matter most: greatest magnitude for a sum, greatest for a max."""
+        """Return the terms that matter most, in order; all of them as they stand where few.
+
+        A sum's are those of greatest magnitude (none that are 0), a maximum's the greatest.
+        """
+        if len(self.products) <= count:
+            return list(range(len(self.products)))
         weight = np.abs(self.products) if self.kind == "sum" else self.products
         order = np.argsort(-np.nan_to_num(weight.astype(np.float64), nan=np.inf), kind="stable")
         shown = [int(i) for i in order[:count]]
-        if self.kind == "sum" and len(weight) > count:
+        if self.kind == "sum":
             return [i for i in shown if weight[i] != 0] or shown[:1]
         return shown
 
@@ -130,17 +138,17 @@ def _apply(tree: Apply) -> float:
     attrs: dict[str, Any] = dict(tree.node.attrs)
     with np.errstate(all="ignore"):
         result = tree.node.op.array(numpy_xp, *arrays, **attrs)
-    return np.asarray(result).item()
+    found: float = np.asarray(result).item()
+    return found
 
 
 def _total(tree: Total) -> float:
     products = tree.products
     if tree.kind == "argmax":
         return int(np.argmax(products))
-    if tree.kind == "max":
-        return products.max().item()
-    if products.dtype.kind != "f":
-        return products.sum().item()
+    if tree.kind == "max" or products.dtype.kind != "f":
+        found: float = (products.max() if tree.kind == "max" else products.sum()).item()
+        return found
     if not np.isfinite(products).all():
         return float(products.sum())
     return math.fsum(products.tolist())
@@ -229,7 +237,7 @@ def _joined(tree: Apply, arguments: list[tuple[str, int]]) -> tuple[str, int]:
         return arguments[0]
     own = BINDING.get(op.name, TIGHT)
     parts = [
-        _bracketed(op.name, op.text, slot, text, binding, own)
+        bracketed(op.name, op.text, slot, text, binding, own)
         for slot, (text, binding) in enumerate(arguments)
     ]
     written = op.text.format(*parts)
@@ -238,14 +246,12 @@ def _joined(tree: Apply, arguments: list[tuple[str, int]]) -> tuple[str, int]:
     return written, own
 
 
-def _bracketed(op: str, template: str, slot: int, text: str, binding: int, own: int) -> str:
+def bracketed(op: str, template: str, slot: int, text: str, binding: int, own: int) -> str:
     """Bracket an operand that binds looser than its op; none where the op's text has brackets."""
     before, after = template.split(f"{{{slot}}}", 1)
     if before.rstrip()[-1:] in ("(", ",", "|") and after.lstrip()[:1] in (")", ",", "|"):
         return text
     # The right operand of -, / and ^ must bind tighter, not just as tight.
-    needed = (1 if op == "log1p" else own) + (op in ("sub", "div", "pow") and slot == 1)
-    if op == "where":
-        needed = 0
-    loose = binding < needed and own < TIGHT or (op == "log1p" and binding < needed)
+    needed = INSIDE.get(op, own) + (op in ("sub", "div", "pow") and slot == 1)
+    loose = binding < needed < TIGHT
     return f"({text})" if loose or (slot and text.startswith("-")) else text

@@ -85,7 +85,7 @@ def _adopt_leaves(nodes: Sequence[Node], scopes: dict[Node, str]) -> None:
 
 
 def _visits(nodes: Sequence[Node], scopes: dict[Node, str]) -> dict[Node, int]:
-    """Number each node's visit to its scope; ways that left the scope and return begin a new one."""
+    """Number each node's visit to its scope; a way that left it and returns begins a new one."""
     # For each node: for each scope behind it, the highest visit reached there.
     reached: dict[Node, dict[str, int]] = {}
     visit: dict[Node, int] = {}
@@ -120,8 +120,10 @@ def _connected(blocks: list[Block]) -> list[Block]:
 def _sorted(blocks: list[Block]) -> list[Block]:
     """Order blocks so that each comes after those it uses."""
     home = {node: block for block in blocks for node in block.nodes}
-    waiting = {b.key: {home[s].key for n in b.nodes for s in n.inputs if s in home} - {b.key}
-               for b in blocks}
+    waiting = {
+        b.key: {home[s].key for n in b.nodes for s in n.inputs if s in home} - {b.key}
+        for b in blocks
+    }
     ordered: list[Block] = []
     rest = list(blocks)
     while rest:
@@ -142,7 +144,7 @@ def _signature(block: Block) -> tuple[object, ...]:
 
 
 def _repeated(blocks: list[Block]) -> list[Block]:
-    """Join equal pieces of a chain, of up to `LONGEST_PERIOD` blocks each, into one with a count."""
+    """Join equal pieces of a chain, up to `LONGEST_PERIOD` blocks each, into one with a count."""
     joined: dict[str, str] = {}
     dropped: set[str] = set()
     for chain in _chains(blocks):

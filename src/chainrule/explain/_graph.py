@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff import Sweep
+from ..config import set_state
 from ..errors import OptionError
 from ..graph.node import CONSTANT, Node
 from ..graph.walk import topological
 from ._backward import Back, backs, swept
 from ._drawing import Array
-from ._expression import BINDING, TIGHT, _bracketed
+from ._expression import BINDING, TIGHT, bracketed
 from ._fold import UNFOLDED_NODES, Block, folded, singles
 from ._graph_drawing import draw_blocks
 from ._graph_text import tree_lines
@@ -114,8 +115,9 @@ def graph(
         {
             "output": labels.of(labels.output),
             "nodes": [_data(one) for one in seen],
-            "blocks": [{"scope": b.scope, "repeats": b.repeats, "nodes": len(b.nodes)}
-                       for b in blocks],
+            "blocks": [
+                {"scope": b.scope, "repeats": b.repeats, "nodes": len(b.nodes)} for b in blocks
+            ],
             "legend": labels.legend,
         },
         lambda: tree_lines(blocks, known, labels),
@@ -142,8 +144,6 @@ def look(y: Any, model: Any = None) -> tuple[list[Seen], Labels]:
 
 def of_one_element(node: Node) -> Node:
     """Return the node itself, or the sum of its elements where it has several."""
-    from ..config import set_state
-
     node.value()  # raises where the node was traced
     if isinstance(node.aval, tuple) or node.size == 1:
         return node
@@ -178,12 +178,14 @@ def node_formula(node: Node, labels: Labels) -> str:
     op = node.op
     parts = [_operand(source, labels) for source in node.inputs]
     if op.name == "matmul":
-        parts = [p + ("ᵀ" if node.attrs[f] else "") for p, f in zip(parts, ("ta", "tb"), strict=True)]
+        parts = [
+            p + ("ᵀ" if node.attrs[f] else "") for p, f in zip(parts, ("ta", "tb"), strict=True)
+        ]
     if op.name in ("cast", "concat", "detach", "reshape", "expand"):
         return f"{op.name}({', '.join(parts)})"
     own = BINDING.get(op.name, TIGHT)
     if op.elementwise:
-        parts = [_bracketed(op.name, op.text, i, p, TIGHT, own) for i, p in enumerate(parts)]
+        parts = [bracketed(op.name, op.text, i, p, TIGHT, own) for i, p in enumerate(parts)]
     written = op.text.format(*parts) if op.text else f"{op.name}({', '.join(parts)})"
     return written.replace("count", str(node.attrs.get("count", "count")))
 
@@ -224,7 +226,8 @@ def _data(one: Seen) -> dict[str, Any]:
         "dtype": node.dtype.name,
         "value": one.value,
         "partial": one.partial,
-        "backs": [{"consumer": b.consumer, "symbols": b.symbols, "numbers": b.numbers}
-                  for b in one.backs],
+        "backs": [
+            {"consumer": b.consumer, "symbols": b.symbols, "numbers": b.numbers} for b in one.backs
+        ],
         "inputs": one.inputs,
     }

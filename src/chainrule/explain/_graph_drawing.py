@@ -40,8 +40,12 @@ def draw_blocks(
     edges = [(source, block.key) for block in blocks for source in block.inputs]
     layout, down = _laid_out(sizes, edges, down)
     top = 26.0
-    drawing = Drawing(layout.width + 2 * MARGIN, layout.height + 2 * MARGIN + top, title,
-                      description(blocks, known, labels))
+    drawing = Drawing(
+        layout.width + 2 * MARGIN,
+        layout.height + 2 * MARGIN + top,
+        title,
+        description(blocks, known, labels),
+    )
     drawing.add(*_key(labels))
     for (source, target), points in layout.routes.items():
         moved = tuple((x + MARGIN, y + MARGIN + top) for x, y in points)
@@ -113,9 +117,7 @@ def _number(array: Array | None) -> str:
     return "" if array is None else show(array.item(), 5)
 
 
-def block_marks(
-    block: Block, known: Mapping[Node, Seen], labels: Labels, at: Place
-) -> list[Mark]:
+def block_marks(block: Block, known: Mapping[Node, Seen], labels: Labels, at: Place) -> list[Mark]:
     """Return the marks of one box."""
     one = known[block.result]
     if len(block.nodes) > 1:
@@ -203,8 +205,13 @@ def _folded_marks(block: Block, one: Seen, at: Place) -> list[Mark]:
         Box(at.x, at.y, at.width, at.height, "forward-soft", "line", 7),
         Text(at.x + 11, at.y + 21, name, "ink", size=LABEL_SIZE, bold=True),
         Text(at.x + 11, at.y + 38, inside, "muted", size=11.5),
-        Text(at.x + 11, at.y + 55, f"{size:,} parameters" if size else "no parameters", "muted",
-             size=11.5),
+        Text(
+            at.x + 11,
+            at.y + 55,
+            f"{size:,} parameters" if size else "no parameters",
+            "muted",
+            size=11.5,
+        ),
         Text(at.x + 11, at.y + 72, f"gives {shape_text(one.value.shape)}", "forward", size=11.5),
     ]
     return marks

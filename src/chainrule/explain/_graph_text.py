@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, str]]
 
 
-def tree_lines(
-    blocks: Sequence[Block], known: Mapping[Node, Seen], labels: Labels
-) -> list[str]:
+def tree_lines(blocks: Sequence[Block], known: Mapping[Node, Seen], labels: Labels) -> list[str]:
     """Write a graph as a tree, one line a block: value on the left, partial derivative beside it.
 
     A block that several others use is written in full once, and named afterwards.
@@ -43,8 +41,13 @@ def tree_lines(
         count = len(block.inputs)
         for number in range(count - 1, -1, -1):
             last = number == count - 1
-            stack.append((block.inputs[number], below + ("└─ " if last else "├─ "),
-                          below + ("   " if last else "│  ")))
+            stack.append(
+                (
+                    block.inputs[number],
+                    below + ("└─ " if last else "├─ "),
+                    below + ("   " if last else "│  "),
+                )
+            )
     width = max((len(left) for left, right in rows if right), default=0)
     lines = [f"{left:<{width}}   {right}".rstrip() for left, right in rows]
     return lines + _legend(labels, blocks, known)
@@ -52,8 +55,9 @@ def tree_lines(
 
 def _legend(labels: Labels, blocks: Sequence[Block], known: Mapping[Node, Seen]) -> list[str]:
     shown = {known[block.result].label for block in blocks}
-    entries = [f"  {label:<8} {meaning}" for label, meaning in labels.legend.items()
-               if label in shown]
+    entries = [
+        f"  {label:<8} {meaning}" for label, meaning in labels.legend.items() if label in shown
+    ]
     return ["", "where", *entries] if entries else []
 
 

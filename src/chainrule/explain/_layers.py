@@ -8,7 +8,7 @@ from typing import Any
 from ..graph.node import CONSTANT, Node
 from ._charts import table_text
 from ._drawing import Box, Drawing, Line, Text, text_width
-from ._expression import BINDING, TIGHT, _bracketed
+from ._expression import BINDING, TIGHT, bracketed
 from ._forward import Call, Pass, run_copy
 from ._names import Labels
 from ._numbers import plural, show
@@ -115,7 +115,7 @@ def _joined(node: Node, parts: Sequence[tuple[str, int]]) -> tuple[str, int]:
             inner = text if binding >= own else f"({text})"
             texts.append(inner + ("ᵀ" if node.attrs["tb" if slot else "ta"] else ""))
         elif f"{{{slot}}}" in op.text:
-            texts.append(_bracketed(op.name, op.text, slot, text, binding, own))
+            texts.append(bracketed(op.name, op.text, slot, text, binding, own))
         else:
             texts.append(text)
     if op.name == "concat" or not op.text:
@@ -142,7 +142,16 @@ def _draw(cells: list[list[str]], title: str) -> Drawing:
         for column, (text, size) in enumerate(zip(row, sizes, strict=True)):
             right = column == len(row) - 1
             colour = "muted" if number == 0 else "ink"
-            drawing.add(Text(x + size - 18 if right else x, y + 20, text, colour,
-                             "end" if right else "start", 13, number == 0 or column == 0))
+            drawing.add(
+                Text(
+                    x + size - 18 if right else x,
+                    y + 20,
+                    text,
+                    colour,
+                    "end" if right else "start",
+                    13,
+                    number == 0 or column == 0,
+                )
+            )
             x += size
     return drawing

@@ -15,6 +15,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ._drawing import Point
 
@@ -84,7 +85,8 @@ def arrange(
         ValueError: An edge names a cell without a size, or the edges form a cycle.
 
     Example:
-        >>> layout = arrange({"b": (60, 30), "c": (60, 30), "u": (60, 30)}, [("b", "u"), ("c", "u")])
+        >>> sizes = dict.fromkeys("bcu", (60, 30))
+        >>> layout = arrange(sizes, [("b", "u"), ("c", "u")])
         >>> layout.layers, layout.crossings
         ((('b', 'c'), ('u',)), 0)
     """
@@ -137,7 +139,7 @@ def _with_bends(layer: dict[str, int], edges: Sequence[tuple[str, str]]) -> _Net
             chain.append(bend)
         chain.append(target)
         net.chains[source, target] = chain
-        for first, second in zip(chain, chain[1:], strict=False):
+        for first, second in pairwise(chain):
             net.after[first].append(second)
             net.before[second].append(first)
     return net
@@ -242,11 +244,16 @@ def _placed(
                 b = centre[key] - across[key] / 2
                 x, y = (b, a) if down else (a, b)
                 places[key] = Place(x, y, *sizes[key])
-    spans = {k: (s, s + t) for layer, s, t in zip(net.layers, starts, thickness, strict=True)
-             for k in layer}
+    spans = {
+        k: (s, s + t)
+        for layer, s, t in zip(net.layers, starts, thickness, strict=True)
+        for k in layer
+    }
     routes = {edge: _route(net, edge, places, centre, spans, down) for edge in edges}
-    ends = [starts[-1] + thickness[-1] if starts else 0.0,
-            max((centre[k] + across.get(k, BEND_SIZE) / 2 for k in centre), default=0.0)]
+    ends = [
+        starts[-1] + thickness[-1] if starts else 0.0,
+        max((centre[k] + across.get(k, BEND_SIZE) / 2 for k in centre), default=0.0),
+    ]
     width, height = reversed(ends) if down else ends
     real = tuple(tuple(k for k in layer if k not in net.bends) for layer in net.layers)
     return Layout(width, height, places, routes, real, _crossings(net))
@@ -255,8 +262,9 @@ def _placed(
 def _layer_starts(
     net: _Net, along: Mapping[str, float], gap: float
 ) -> tuple[list[float], list[float]]:
-    thickness = [max((along[k] for k in layer if k not in net.bends), default=0.0)
-                 for layer in net.layers]
+    thickness = [
+        max((along[k] for k in layer if k not in net.bends), default=0.0) for layer in net.layers
+    ]
     starts, position = [], 0.0
     for size in thickness:
         starts.append(position)
@@ -323,7 +331,7 @@ def spread_out(
         [-1.0, 11.0]
     """
     offsets = [0.0]
-    for first, second in zip(sizes, sizes[1:], strict=False):
+    for first, second in pairwise(sizes):
         offsets.append(offsets[-1] + (first + second) / 2 + gap)
     blocks: list[list[float]] = []  # [weighted mean, weight, count]
     for want, offset, weight in zip(wanted, offsets, weights, strict=False):
@@ -348,8 +356,9 @@ def _route(
 ) -> tuple[Point, ...]:
     source, target = edge
     start, end = places[source], places[target]
-    points: list[Point] = [(start.y + start.height if down else start.x + start.width,
-                            centre[source])]
+    points: list[Point] = [
+        (start.y + start.height if down else start.x + start.width, centre[source])
+    ]
     for bend in net.chains[edge][1:-1]:
         points += [(spans[bend][0], centre[bend]), (spans[bend][1], centre[bend])]
     points.append((end.y if down else end.x, centre[target] + _port(net, edge, centre, end, down)))

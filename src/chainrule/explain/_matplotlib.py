@@ -61,8 +61,7 @@ def _draw(axes: Any, mark: Mark, order: int) -> None:
         case Picture():
             place = (mark.x, mark.x + mark.width, mark.y + mark.height, mark.y)
             colours = rgba(mark.pixels, mark.signed, mark.limit)
-            axes.imshow(colours, extent=place, aspect="auto", zorder=order,
-                        interpolation="nearest")
+            axes.imshow(colours, extent=place, aspect="auto", zorder=order, interpolation="nearest")
         case Group():
             pass
 

@@ -13,7 +13,6 @@ from typing import Any
 from ..graph.node import CONSTANT, Node
 from ..graph.walk import consumers
 
-FEW = 6
 LETTERS = "uvpqrs"
 ACTIVATIONS = frozenset(("relu", "tanh", "sigmoid", "softplus", "erf", "abs", "sin"))
 
@@ -113,8 +112,10 @@ class Labels:
 
     def _label_rest(self) -> None:
         rest = [node for node in self._nodes if node not in self._labels]
+        free = [letter for letter in LETTERS if letter not in self._taken]
+        few = len(rest) <= len(free)
         for number, node in enumerate(rest):
-            self._take(node, LETTERS[number] if len(rest) <= FEW else f"t{number + 1}")
+            self._take(node, free[number] if few else f"t{number + 1}")
 
 
 def _plain(node: Node) -> bool:

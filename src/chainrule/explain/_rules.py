@@ -20,6 +20,7 @@ from ._expression import (
     Element,
     Index,
     Letters,
+    Names,
     Number,
     Total,
     Tree,
@@ -59,6 +60,18 @@ def _values(node: Node, at: Any) -> Array:
     return values.astype(np.float64).ravel() if node.dtype.is_float else values.ravel()
 
 
+def symbol(node: Node, letters: Letters, names: Names) -> str:
+    """Write an element with running indices; unnamed transposes and casts are looked through."""
+    while node.inputs and node.name is None and node.op.name in ("permute", "cast", "detach"):
+        if node.op.name == "permute":
+            place: list[int | str] = [0] * node.ndim
+            for position, axis in enumerate(node.attrs["axes"]):
+                place[axis] = letters[position]
+            letters = tuple(place)
+        node = node.inputs[0]
+    return element_text(names.of(node), letters)
+
+
 # --- products and reductions -----------------------------------------------------------------
 
 
@@ -81,8 +94,7 @@ def matmul(node: Node, index: Index) -> Tree:
         "sum",
         (_values(a, left(every)), _values(b, right(every))),
         lambda k: (Element(a, left(k)), Element(b, right(k))),
-        lambda names: f"{element_text(names.of(a), left('k'))}·"
-        f"{element_text(names.of(b), right('k'))}",
+        lambda names: f"{symbol(a, left('k'), names)}·{symbol(b, right('k'), names)}",
         "k",
         lambda k: f"k={k}",
     )
@@ -111,7 +123,7 @@ def _reduction(kind: str, node: Node, index: Index, axes: Index, keepdims: bool)
         kind,
         (_values(x, at),),
         lambda term: (Element(x, place(term)),),
-        lambda names: element_text(names.of(x), lettered),
+        lambda names: symbol(x, lettered, names),
         "".join(letters.values()),
         position,
     )
@@ -130,6 +142,21 @@ def amax(node: Node, index: Index) -> Tree:
 def argmax(node: Node, index: Index) -> Tree:
     """The place of the largest along one axis."""
     return _reduction("argmax", node, index, (node.attrs["axis"],), node.attrs["keepdims"])
+
+
+def cumsum(node: Node, index: Index) -> Tree:
+    """Σ over the elements up to this one."""
+    (x,) = node.inputs
+    axis = node.attrs["axis"] % x.ndim
+    before, last, after = index[:axis], index[axis], index[axis + 1 :]
+    return Total(
+        "sum",
+        (_values(x, (*before, slice(last + 1), *after)),),
+        lambda term: (Element(x, (*before, term, *after)),),
+        lambda names: symbol(x, (*before, "k", *after), names),
+        f"{{k≤{last}}}",
+        lambda term: f"k={term}",
+    )
 
 
 # --- moved elements --------------------------------------------------------------------------
@@ -268,6 +295,11 @@ def drawn(node: Node, index: Index) -> Tree:
     return Element(node, index)
 
 
+def ranked(node: Node, index: Index) -> Tree:
+    """A place in the order of a whole line: it follows from all its elements at once."""
+    return Element(node, index)
+
+
 def of_loop(node: Node, index: Index) -> Tree:
     """What a compiled loop or its outputs hold; eager mode unrolls loops and shows each step."""
     return Element(node, index)
@@ -278,6 +310,8 @@ RULES: dict[str, Rule] = {
     "sum": sum_rule,
     "amax": amax,
     "argmax": argmax,
+    "cumsum": cumsum,
+    "argsort": ranked,
     "reshape": reshape,
     "permute": permute,
     "expand": expand_rule,

@@ -248,13 +248,15 @@ def _name(element: Element, labels: Labels) -> str:
     return element_text(labels.of(element.node), element.index)
 
 
-def _formula(step: Step, labels: Labels) -> str:
+def formula_of(step: Step, labels: Labels) -> str:
+    """Write a step's formula; "given" for a leaf."""
     if isinstance(step.tree, Element) and step.tree == step.element:
         return "given" if not step.element.node.inputs else step.element.node.op.text
     return formula(step.tree, labels)
 
 
-def _numbers(step: Step) -> str:
+def numbers_of(step: Step) -> str:
+    """Write a step's formula with its numbers; "" where it is one number alone."""
     alone = isinstance(step.tree, (Element, Number))
     return "" if alone else numbers(step.tree)
 
@@ -262,7 +264,7 @@ def _numbers(step: Step) -> str:
 def _rows(step: Step, labels: Labels) -> list[tuple[str, str]]:
     """Return the lines of one step: (left of the sign, right of it)."""
     name = _name(step.element, labels)
-    written, plugged, value = _formula(step, labels), _numbers(step), show(step.value)
+    written, plugged, value = formula_of(step, labels), numbers_of(step), show(step.value)
     if written == "given":
         return [(name, value)]
     lines = [(name, written)]
@@ -311,8 +313,8 @@ def _data(step: Step, labels: Labels) -> dict[str, Any]:
     return {
         "element": _name(step.element, labels),
         "level": step.level,
-        "formula": _formula(step, labels),
-        "numbers": _numbers(step),
+        "formula": formula_of(step, labels),
+        "numbers": numbers_of(step),
         "value": step.value,
         "computed": step.computed,
         "difference": step.computed - step.value,
@@ -349,8 +351,9 @@ def _draw(found: list[Step], labels: Labels, title: str) -> Drawing:
             last = position > 0 and position == len(_rows(step, labels)) - 1
             drawing.add(Text(x, y, left, "ink", size=14, bold=True))
             indent = x + text_width(_rows(step, labels)[0][0], 14, True) + 6
-            drawing.add(Text(indent, y, f"= {right}", "forward" if last else "ink", size=14,
-                             bold=last))
+            drawing.add(
+                Text(indent, y, f"= {right}", "forward" if last else "ink", size=14, bold=last)
+            )
             width = max(width, indent + text_width(f"= {right}", 14) + 16)
         y += 10
     for total in totals(found[0].tree):

@@ -150,7 +150,7 @@ def _picture(picture: Picture) -> str:
 
 
 def rgba(pixels: Array, signed: bool, limit: float | None = None) -> Array:
-    """Turn numbers, shape (rows, columns), into uint8 colours with transparency, (rows, columns, 4).
+    """Turn numbers, shape (rows, columns), into uint8 colours, shape (rows, columns, 4).
 
     Transparent is zero, so that the paper shows through, light or dark. Unsigned numbers are black
     ink; signed ones take one colour above zero and another below (see `_theme`).

@@ -2,8 +2,8 @@
 
 Blue is what flows forward (values), orange what flows back (partial derivatives); the pair stays
 apart for people who do not tell red from green. The signs of numbers in small pictures are teal
-(plus) and violet (minus), the same on light and dark, as they are baked into pixels. Text roles reach a contrast of 4.5 to 1 on the
-paper they stand on, light and dark (tested).
+(plus) and violet (minus), the same on light and dark, as they are baked into pixels. Text roles
+reach a contrast of 4.5 to 1 on the paper they stand on, light and dark (tested).
 """
 
 from __future__ import annotations

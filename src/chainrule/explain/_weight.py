@@ -21,6 +21,7 @@ from ..config import set_state
 from ..errors import IndexRangeError, OptionError
 from ..graph.node import CONSTANT, Node
 from ..graph.walk import consumers
+from ..nn import CrossEntropyLoss
 from ..ops import constant_array
 from ._charts import Bar, bar_chart, table_text
 from ._drawing import Array, Box, Drawing, Text
@@ -120,11 +121,7 @@ def weight(
         <BLANKLINE>
         w is parameter 0.weight, worth -0.5 here
     """
-    if loss is None:
-        from ..nn import CrossEntropyLoss
-
-        loss = CrossEntropyLoss()
-    found = run_copy(model, x, target, loss)
+    found = run_copy(model, x, target, CrossEntropyLoss() if loss is None else loss)
     at = tuple(int(i) for i in ((index,) if isinstance(index, int) else index))
     node = parameter_node(found.model, name)
     at = _checked(name, at, node.shape)
@@ -140,7 +137,7 @@ def parameter_node(model: Any, name: str) -> Node:
     Raises:
         OptionError: There is none of that name.
     """
-    known = {key: parameter for key, parameter in model.named_parameters()}
+    known = dict(model.named_parameters())
     if name not in known:
         first = next(iter(known), "")
         raise OptionError(UNKNOWN_NAME.format(name=name, known=", ".join(known), first=first))
@@ -149,9 +146,7 @@ def parameter_node(model: Any, name: str) -> Node:
 
 
 def _checked(name: str, index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    good = len(index) == len(shape) and all(
-        -n <= i < n for i, n in zip(index, shape, strict=True)
-    )
+    good = len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True))
     if not good:
         details = {"name": name, "index": index, "count": len(shape), "shape": shape}
         raise IndexRangeError(BAD_INDEX.format(**details))
@@ -312,7 +307,7 @@ def _elements(data: dict[str, Any], example: int | str) -> tuple[str, str, str]:
     error, slope, source = data["factors"]
     unit = f"[{example},{data['unit']}]"
     if slope != "1":
-        bare = slope.startswith("[") or slope.startswith("∂")
+        bare = slope.startswith(("[", "∂"))
         slope = f"{slope if bare else f'({slope})'}{unit}"
     if data["input"] is not None:
         source = f"{source}[{example},{data['input']}]"
@@ -395,8 +390,9 @@ def _draw(data: dict[str, Any]) -> Drawing:
 
 def _examples_chart(data: dict[str, Any]) -> Drawing:
     shown = largest(data)
-    bars = [Bar(f"example {one['example']}", one["product"], show(one["product"], 4))
-            for one in shown]
+    bars = [
+        Bar(f"example {one['example']}", one["product"], show(one["product"], 4)) for one in shown
+    ]
     rest = len(data["examples"]) - len(shown)
     if rest > 0:
         remaining = data["sum"] - math.fsum(one["product"] for one in shown)

@@ -126,8 +126,11 @@ def _cards(facts: dict[str, Any]) -> list[tuple[str, str]]:
 def _footer(facts: dict[str, Any]) -> str:
     run = facts["run"]
     used = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    settings = ", ".join(f"{k} {v}" for k, v in run.config.items() if isinstance(v, (int, str))
-                         and "\n" not in str(v) and len(str(v)) < 60)
+    settings = ", ".join(
+        f"{k} {v}"
+        for k, v in run.config.items()
+        if isinstance(v, (int, str)) and "\n" not in str(v) and len(str(v)) < 60
+    )
     return (
         f"<footer><p>Made {escape(facts['made'])} by chainrule, from its own computation; the page"
         f" loads nothing.</p><p>{escape(used)}. {escape(run.processor)}. {escape(settings)}.</p>"
@@ -152,7 +155,9 @@ def _graph(facts: dict[str, Any]) -> str:
     )
     truth = escape(str(example["truth"]))
     guess = escape(example.get("guess", ""))
-    verdict = f", and the network says {guess}" + (" too" if guess == truth else "") if guess else ""
+    verdict = (
+        f", and the network says {guess}" + (" too" if guess == truth else "") if guess else ""
+    )
     output = escape(facts["graph"]["output"])
     return f"""
 <p>Example {example["index"]} of those kept aside goes through the network: values flow forward
@@ -229,8 +234,9 @@ def _blame(facts: dict[str, Any]) -> str:
         f"<td>{percent(r['share'])}</td></tr>"
         for r in data["layers"]
     )
-    heads = "".join(f"<th>{h}</th>" for h in ("layer", "length of g", "length of Δθ", "-g·Δθ",
-                                              "share"))
+    heads = "".join(
+        f"<th>{h}</th>" for h in ("layer", "length of g", "length of Δθ", "-g·Δθ", "share")
+    )
     return f"""
 <p>Backpropagation computes: one pass at the old weights leaves a message ∂J/∂a at every layer, the
 last layer first. Then the optimizer updates: one {escape(data["optimizer"])} step on
@@ -266,8 +272,7 @@ def _change(line: tuple[str, str]) -> str:
 
 def _curves(facts: dict[str, Any]) -> str:
     history = {key: np.asarray(series, float) for key, series in facts["run"].history.items()}
-    names = [key for key, series in history.items()
-             if not key.startswith(PREFIX) and len(series)]
+    names = [key for key, series in history.items() if not key.startswith(PREFIX) and len(series)]
     charts = "".join(f"<div>{_curve(name, history)}</div>" for name in names)
     return f'<div class="pair">{charts}</div>' if charts else ""
 
@@ -332,8 +337,10 @@ def _findings(found: Iterable[Finding]) -> str:
 
 def _finding(one: Finding) -> str:
     place = f" in {escape(one.where)}" if one.where else ""
-    rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(_evidence(v))}</td></tr>"
-                   for k, v in one.evidence.items())
+    rows = "".join(
+        f"<tr><th>{escape(str(k))}</th><td>{escape(_evidence(v))}</td></tr>"
+        for k, v in one.evidence.items()
+    )
     return (
         f'<article class="finding {one.severity}"><h3><span>{one.severity}</span>'
         f" {escape(one.kind)}{place}</h3><p>{escape(one.why)}</p><p><strong>What to do:</strong>"
@@ -354,7 +361,8 @@ def _layers(facts: dict[str, Any]) -> str:
     heads = ("layer", "kind", "shape in", "shape out", "formula", "parameters")
     keys = ("name", "kind", "shape_in", "shape_out", "formula")
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(row[k]))}</td>" for k in keys)
+        "<tr>"
+        + "".join(f"<td>{escape(str(row[k]))}</td>" for k in keys)
         + f"<td>{row['parameters']:,}</td></tr>"
         for row in facts["layers"]
     )

@@ -126,13 +126,14 @@ def _loss_of(run: Any) -> Any:
 
 
 def _optimizer_of(run: Any, model: Any) -> Any:
-    """Make the optimizer that the run's record names, with the state it ended in; None if unknown."""
+    """Make the optimizer that the run's record names, in the state it ended in; None if unknown."""
     written = str(run.config.get("optimizer", "")) if run is not None and run.config else ""
     name = re.match(r"\w*", written)
-    kind = getattr(optim, name[0], None) if name and name[0] else None
+    kind: Any = getattr(optim, name[0], None) if name and name[0] else None
     if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
         return None
-    made = kind(model.parameters())
+    make: Any = kind
+    made = make(model.parameters())
     try:
         made.load_state_dict(run.state()["optimizer"])
     except (KeyError, ValueError, OSError):

@@ -21,9 +21,9 @@ from ..explain._graph import Seen, look
 from ..explain._graph_drawing import draw_blocks, pixels
 from ..explain._layers import layer_rows
 from ..explain._names import Labels
-from ..explain._steps import Step, _formula, _numbers, tree_of
-from ..explain._weight import Factors, slope_name, three_factors
 from ..explain._numbers import partial
+from ..explain._steps import Step, formula_of, numbers_of, tree_of
+from ..explain._weight import Factors, slope_name, three_factors
 from ..graph.node import Node
 
 # Above this many elements a node's numbers are shown shrunk, so that the page stays small.
@@ -106,9 +106,7 @@ def _chosen(facts: Facts, found: Answers | None) -> int:
     return int(right[chance.argmin()])
 
 
-def _example(
-    which: int, found: Answers | None, names: list[str], target: Array
-) -> dict[str, Any]:
+def _example(which: int, found: Answers | None, names: list[str], target: Array) -> dict[str, Any]:
     if found is None:
         return {"index": which, "truth": str(target[which]), "chances": []}
     chances = [(names[c], float(found.chances[which, c])) for c in range(found.chances.shape[1])]
@@ -123,9 +121,7 @@ def _example(
 # --- the graph of one example ------------------------------------------------------------------
 
 
-def _graph(
-    seen: list[Seen], labels: Labels, images: Array | None, which: int
-) -> dict[str, Any]:
+def _graph(seen: list[Seen], labels: Labels, images: Array | None, which: int) -> dict[str, Any]:
     """Return the nodes with their numbers, in the order of the forward pass."""
     output = labels.of(labels.output)
     picture = images[which].shape if images is not None else None
@@ -149,8 +145,9 @@ def _node(one: Seen, labels: Labels, picture: tuple[int, ...] | None) -> dict[st
         "value": packed(one.value),
         "partial": packed(one.partial) if one.partial is not None else None,
         "name": partial(output, one.label),
-        "backs": [{"from": b.consumer, "symbols": b.symbols, "numbers": b.numbers}
-                  for b in one.backs],
+        "backs": [
+            {"from": b.consumer, "symbols": b.symbols, "numbers": b.numbers} for b in one.backs
+        ],
         "inputs": list(one.inputs),
         "rows": _formulas(one.node, labels),
         "back_rows": _back_formulas(one, labels),
@@ -183,7 +180,7 @@ def _formulas(node: Node, labels: Labels) -> list[list[str]]:
     rows = []
     for index in np.ndindex(node.shape):
         step = Step(Element(node, index), tree_of(Element(node, index)), 1)
-        rows.append([_formula(step, labels), _numbers(step)])
+        rows.append([formula_of(step, labels), numbers_of(step)])
     return rows
 
 
@@ -241,18 +238,20 @@ def _layer(
         "partial": packed(factors.partial),
         "start": _start(factors),
     }
-    if images is not None and given is not None and not given.inputs:
-        if factors.inputs.shape[1] == images[0].size:
-            data["picture"] = list(images[0].shape)
+    of_image = images is not None and factors.inputs.shape[1] == images[0].size
+    if images is not None and of_image and given is not None and not given.inputs:
+        data["picture"] = list(images[0].shape)
     return data
 
 
 def _start(factors: Factors) -> list[int]:
     """Return the weight to show first: the one with the greatest partial derivative."""
-    return [int(i) for i in np.unravel_index(np.abs(factors.partial).argmax(), factors.partial.shape)]
+    return [
+        int(i) for i in np.unravel_index(np.abs(factors.partial).argmax(), factors.partial.shape)
+    ]
 
 
-# --- the step --------------------------------------------------------------------------------------
+# --- the step --------------------------------------------------------------------------------
 
 
 def _blame(facts: Facts) -> dict[str, Any] | None:
@@ -260,7 +259,5 @@ def _blame(facts: Facts) -> dict[str, Any] | None:
         return None
     data = facts.train if facts.train is not None else facts.shown
     x, y = arrays_of(data, facts.model)
-    view = blame(
-        facts.model, facts.loss, facts.optimizer, x[:BLAME_EXAMPLES], y[:BLAME_EXAMPLES]
-    )
+    view = blame(facts.model, facts.loss, facts.optimizer, x[:BLAME_EXAMPLES], y[:BLAME_EXAMPLES])
     return {**view.data, "examples": min(len(x), BLAME_EXAMPLES), "title": view.title}

@@ -1,0 +1,202 @@
+"""Findings, on trained networks: made where something is wrong, and not where all is well."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.data import LabelledDataset, load
+from chainrule.diagnose import KINDS, diagnose, leaking_features
+from chainrule.diagnose._course import learning_rate_too_large, overfitting
+from chainrule.diagnose._units import same_rows
+from chainrule.train import Run
+
+pytest.importorskip("sklearn")
+
+
+@cache
+def digits() -> tuple[LabelledDataset, LabelledDataset]:
+    train, test = load("digits").split(0.2, seed=0)
+    return train, test
+
+
+@cache
+def fitted(
+    lr: float, epochs: int = 12, *, rule: str = "SGD", units: int = 32, rows: int | None = None,
+    constant: bool = False, activation: type[cr.nn.Module] = cr.nn.ReLU,
+) -> tuple[Any, Run, LabelledDataset]:  # fmt: skip
+    """A network trained on digits, its run, and the examples it was trained on."""
+    cr.manual_seed(0)
+    model = cr.nn.Sequential(cr.nn.Linear(64, units), activation(), cr.nn.Linear(units, 10))
+    if constant:
+        for parameter in model.parameters():
+            parameter.data = cr.full(tuple(parameter.shape), 0.1)
+    optimizer = getattr(cr.optim, rule)(model.parameters(), lr=lr)
+    trainer = cr.Trainer(
+        model, cr.nn.CrossEntropyLoss(), optimizer, seed=0, progress=False, engine="numpy"
+    )
+    train, test = digits()
+    train = train if rows is None else train.rows(np.arange(rows))
+    run = trainer.fit(train, validation=test, epochs=epochs, batch_size=50)
+    return model, run, train
+
+
+def found(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    model, run, train = fitted(*args, **kwargs)
+    return {one.kind: one for one in diagnose(run, model, train, digits()[1])}
+
+
+def test_a_healthy_training_gives_no_finding() -> None:
+    model, run, train = fitted(0.2)
+    assert run.history["validation_accuracy"][-1] > 0.9
+    assert diagnose(run, model, train, digits()[1]) == []
+    assert run.findings() == []
+
+
+@pytest.mark.parametrize("activation", [cr.nn.Tanh, cr.nn.Sigmoid])
+def test_other_healthy_trainings_give_none(activation: type[cr.nn.Module]) -> None:
+    rate = 0.3 if activation is cr.nn.Tanh else 2.0
+    assert found(rate, activation=activation) == {}
+
+
+def test_too_large_a_rate_that_kills_the_units() -> None:
+    kinds = found(5.0, 8)
+    rate, dead = kinds["learning-rate-too-large"], kinds["dead-units"]
+    assert rate.severity == "error" and rate.evidence["share of dead units"] > 0.9
+    assert "SGD with lr 5" in rate.why and rate.evidence["guessing"] == pytest.approx(2.3, abs=0.01)
+    assert dead.where == "1" and dead.evidence["units"] == 32 and dead.evidence["dead"] >= 29
+    model = fitted(5.0, 8)[0]
+    output = model[1](model[0](cr.tensor(digits()[0].inputs))).detach().numpy()
+    assert dead.evidence["dead"] == int((output.max(0) == 0).sum())
+
+
+def test_too_large_a_rate_that_jumps() -> None:
+    rate = found(2.0, 20, activation=cr.nn.Tanh)["learning-rate-too-large"]
+    loss = fitted(2.0, 20, activation=cr.nn.Tanh)[1].history["loss"]
+    rises = np.diff(loss)
+    assert rate.evidence["largest rise"] == pytest.approx(rises.max())
+    assert rate.evidence["at epoch"] == int(rises.argmax()) + 2
+
+
+def test_too_large_a_rate_that_overflows() -> None:
+    cr.manual_seed(0)
+    model = cr.nn.Linear(64, 1)
+    trainer = cr.Trainer(
+        model, cr.nn.MSELoss(), cr.optim.SGD(model.parameters(), lr=10.0), seed=0,
+        progress=False, engine="numpy",
+    )  # fmt: skip
+    train, _ = digits()
+    target = train.targets[:, None].astype("float32")
+    run = trainer.fit((train.inputs, target), epochs=4, batch_size=50)
+    (rate,) = diagnose(run)
+    assert rate.kind == "learning-rate-too-large" and rate.severity == "error"
+    assert rate.evidence["epoch"] == int(np.flatnonzero(~np.isfinite(run.history["loss"]))[0]) + 1
+
+
+def test_equal_starting_weights_leave_identical_units() -> None:
+    identical = found(0.1, 5, constant=True)["identical-units"]
+    assert "learning-rate-too-large" not in found(0.1, 5, constant=True)
+    assert identical.where == "0" and identical.severity == "error"
+    assert identical.evidence["different"] == 1
+    assert identical.evidence["largest distance within a group"] == 0
+    weight = fitted(0.1, 5, constant=True)[0][0].weight.detach().numpy()
+    assert (weight == weight[0]).all()
+
+
+def test_few_examples_are_learned_by_heart() -> None:
+    model, run, train = fitted(0.01, 100, rule="Adam", units=100, rows=150)
+    findings = {one.kind: one for one in diagnose(run, model, train, digits()[1])}
+    overfit = findings["overfitting"]
+    held = run.history["validation_loss"]
+    assert overfit.evidence["lowest validation loss"] == held.min()
+    assert overfit.evidence["at epoch"] == int(held.argmin()) + 1
+    assert overfit.evidence["last validation loss"] > 1.2 * held.min()
+    assert overfit.evidence["their share of the loss"] > 0.3
+    assert run.findings()[-1].kind in KINDS
+
+
+def test_findings_are_kept_with_the_run() -> None:
+    model, run, train = fitted(5.0, 8)
+    written = diagnose(run, model, train)
+    assert run.findings() == written and [one.severity for one in written] == ["error", "error"]
+
+
+def test_a_column_that_repeats_the_target_is_named() -> None:
+    iris = load("iris")
+    x = np.concatenate([iris.inputs, iris.targets[:, None] * 2.5 + 1], 1).astype("float32")
+    leaking = LabelledDataset(x, iris.targets, feature_names=[*iris.feature_names, "code"])
+    model, run = fit_small(leaking)
+    (finding,) = [one for one in diagnose(run, model, leaking) if one.kind == "leaking-feature"]
+    assert finding.where == "code" and finding.evidence["right"] == 1.0
+    assert finding.severity == "error"
+
+
+def fit_small(data: LabelledDataset) -> tuple[Any, Run]:
+    cr.manual_seed(0)
+    model = cr.nn.Linear(data.inputs.shape[1], 3)
+    trainer = cr.Trainer(
+        model, cr.nn.CrossEntropyLoss(), cr.optim.SGD(model.parameters(), lr=0.01), seed=0,
+        progress=False, engine="numpy",
+    )  # fmt: skip
+    return model, trainer.fit(data, epochs=5)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "digits"])
+def test_no_column_of_real_data_leaks(name: str) -> None:
+    data = load(name)
+    names = data.feature_names or [str(i) for i in range(data.inputs.shape[1])]
+    columns = {str(n): data.inputs[:, i] for i, n in enumerate(names)}
+    assert leaking_features(columns, data.targets.reshape(-1)) == []
+
+
+def test_texts_codes_and_numbers_that_leak() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=200)
+    group = rng.integers(0, 3, 200)
+    columns = {
+        "as text": np.array(["red", "green", "blue"])[group],
+        "as code": np.array([7.0, 3.0, 9.0])[group],
+        "row number": np.arange(200),
+        "name": np.array([f"person {i}" for i in range(200)]),
+        "noise": rng.normal(size=200),
+    }
+    assert [one.where for one in leaking_features(columns, group)] == ["as text", "as code"]
+    numbers = {"scaled": 3 * target - 1, "cubed": target**3, "noisy": target + rng.normal(size=200)}
+    assert [one.where for one in leaking_features(numbers, target)] == ["scaled", "cubed"]
+
+
+def test_sorted_rows_do_not_make_row_numbers_leak_by_repeated_values() -> None:
+    names = np.array([f"person {i}" for i in range(100)])
+    assert leaking_features({"name": names}, np.repeat([0, 1], 50)) == []
+
+
+def test_missing_values_are_left_out() -> None:
+    target = np.tile([0, 1], 40)
+    column = np.where(np.arange(80) % 5 == 0, np.nan, target * 2.0)
+    (finding,) = leaking_features({"gaps": column}, target)
+    assert finding.evidence["share of rows known"] == pytest.approx(0.8)
+
+
+def test_steady_curves_are_no_finding() -> None:
+    rng = np.random.default_rng(0)
+    noisy = 2 * np.exp(-np.arange(200) / 20) + 0.05 + 0.004 * rng.normal(size=200)
+    run = Run(history={"loss": noisy, "validation_loss": noisy + 0.02})
+    assert learning_rate_too_large(run) == [] and overfitting(run) == []
+    slow = Run(history={"loss": np.linspace(2.3, 2.2, 30)})
+    assert learning_rate_too_large(slow) == []
+
+
+def test_equal_rows_are_grouped() -> None:
+    rows = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert sorted(same_rows(rows)) == [[0, 2], [1, 3]]
+    assert same_rows(np.random.default_rng(0).normal(size=(50, 3))) == []
+
+
+def test_without_anything_there_is_nothing_to_find() -> None:
+    assert diagnose(None) == [] and diagnose(Run()) == []
+
+
+def test_diagnose_is_the_room_and_the_function() -> None:
+    assert cr.diagnose(Run()) == []
