@@ -27,6 +27,8 @@ MOST_DEAD = 0.5
 # Validation loss over its lowest: less is noise of a finite validation set.
 RISE = 1.20
 GAP = 1.25
+LASTING = 0.1
+JITTERS = 3.0
 WORST_SHARE = 0.05
 
 
@@ -169,8 +171,12 @@ def overfitting(run: Any, model: Any = None, validation: Any = None) -> list[Fin
     if len(held) < FEWEST_EPOCHS or len(train) != len(held) or not np.isfinite(held).all():
         return []
     best = int(held.argmin())
-    last = float(np.median(held[-3:]))
-    rose = last > RISE * held[best] and best < len(held) - FEWEST_EPOCHS
+    calm = smoothed(held)
+    last = float(calm[-1])
+    # A rise counts where it lasts, and is not the jitter of a small validation set.
+    lasted = len(held) - 1 - best >= max(FEWEST_EPOCHS, LASTING * len(held))
+    jitter = float(np.median(np.abs(np.diff(held[best:])))) if lasted else 0.0
+    rose = lasted and last > RISE * calm.min() and last - held[best] > JITTERS * jitter
     fell_on = train[-1] < train[best]
     if not (rose and fell_on and last > GAP * train[-1]):
         return []
@@ -191,6 +197,18 @@ def overfitting(run: Any, model: Any = None, validation: Any = None) -> list[Fin
         "overfitting", "warning", f"epoch {best + 1}", evidence, why,
         f"Stop at epoch {best + 1}, or add weight decay, dropout or data, or take fewer units.",
     )]  # fmt: skip
+
+
+def smoothed(series: Array, width: int = 5) -> Array:
+    """Return the running median of a curve, narrower towards its ends.
+
+    Example:
+        >>> smoothed(np.array([3.0, 9.0, 2.0, 1.0])).tolist()
+        [3.0, 3.0, 2.0, 1.0]
+    """
+    half = width // 2
+    reach = [min(half, i, len(series) - 1 - i) for i in range(len(series))]
+    return np.array([np.median(series[i - r : i + r + 1]) for i, r in enumerate(reach)])
 
 
 def _accuracy_too(run: Any, best: int, evidence: dict[str, Any]) -> str:
