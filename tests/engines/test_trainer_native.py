@@ -12,8 +12,10 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.engines import native
 from chainrule.errors import EngineError, TraceError
 from chainrule.train import EngineWarning, Run, Trainer, recorder, session
+from chainrule.train import native as train_native
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(103, 7)).astype(np.float32)
@@ -157,14 +159,70 @@ def test_python_is_returned_to_a_few_times_a_second() -> None:
     assert "fused" in loop.explain() or "kernel" in loop.explain()
 
 
-def test_a_second_fit_compiles_nothing() -> None:
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every loop that is compiled from now on; none is there yet."""
+    made: list[Any] = []
+    compile_loop = native.compile_loop
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        made.append(compile_loop(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(native, "compile_loop", count)
+    monkeypatch.setattr(train_native, "POOL", train_native.LoopPool())
+    return made
+
+
+def test_trainings_of_one_kind_compile_once(compilations: list[Any]) -> None:
     trainer = make_trainer()
     fit(trainer)
-    compiled = trainer._cache.compiled
+    assert len(compilations) == 2  # training and validation
     trainer.fit((X.astype(np.float64), Y), (X[:31] + 1, Y[:31]), epochs=2, batch_size=20)
+    fit(trainer)
+    fit(make_trainer(seed=9))
     trainer.optimizer.param_groups[0]["lr"] = 0.5
     fit(trainer)
-    assert trainer._cache.compiled == compiled == 2  # training and validation
+    assert len(compilations) == 2
+    fit(make_trainer("sgd"), validation=None)
+    assert len(compilations) == 3
+    for loop in compilations:
+        assert loop._built.data == []  # a loop that waits holds no data
+
+
+def test_a_loop_taken_from_the_pool_changes_no_bits(compilations: list[Any]) -> None:
+    first, other, second = make_trainer(), make_trainer(seed=9), make_trainer()
+    expected = everything(first, fit(first))
+    fit(other)
+    assert_same(everything(second, fit(second)), expected)
+    assert len(compilations) == 2
+
+
+def test_trainings_inside_each_other_share_no_loop(compilations: list[Any]) -> None:
+    plain = make_trainer()
+    expected = everything(plain, fit(plain))
+    inner_results = []
+
+    def train_another(run: Run) -> None:
+        if run.epochs == 3:
+            inner = make_trainer()
+            inner_results.append(everything(inner, fit(inner)))
+
+    outer = make_trainer()
+    run = fit(outer, callbacks=[train_another])
+    assert_same(everything(outer, run), expected)
+    assert_same(inner_results[0], expected)
+
+
+def test_the_pool_is_bounded(compilations: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_native.LoopPool, "LIMIT", 2)
+    for size in (20, 30, 40):
+        fit(make_trainer(), epochs=1, batch_size=size, validation=None)
+    assert sum(map(len, train_native.POOL._idle.values())) == 2
+    fit(make_trainer(), epochs=1, batch_size=40, validation=None)
+    assert len(compilations) == 3
+    fit(make_trainer(), epochs=1, batch_size=20, validation=None)
+    assert len(compilations) == 4
 
 
 def test_the_learning_rate_acts_without_compiling() -> None:

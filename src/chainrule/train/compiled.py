@@ -147,7 +147,7 @@ def _structure(graph: Graph) -> tuple[Any, ...]:
         value = node.value().tobytes() if node.op in (CONSTANT, INPUT) else None
         attributes = tuple((key, _frozen(item)) for key, item in node.attrs.items())
         inputs = tuple(number[source] for source in node.inputs)
-        lines.append((node.op.name, inputs, attributes, node.aval, value))
+        lines.append((node.op, inputs, attributes, node.aval, value))
     lines.append(tuple(number[node] for node in graph.outputs))
     return tuple(lines)
 

@@ -70,6 +70,9 @@ class EagerRunner:
     def refresh(self) -> None:
         """The user's tensors are what the steps read."""
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Loss and metrics over `examples`."""
         with evaluating(self._model):

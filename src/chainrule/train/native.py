@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,18 +21,20 @@ from .metrics import Metric
 
 @dataclass
 class Compiled:
-    """A compiled loop and the trace it was made of.
+    """A compiled loop and the trace that it runs.
 
     Attributes:
         loop: the engine's loop.
+        key: what it was compiled for.
         traced: the steps and the tensors that its state stands for.
         placed: the node that each of these tensors held when the loop's state was that of the
             tensors; a tensor that holds another one has been changed by the user.
     """
 
     loop: Any
+    key: Any
     traced: TracedLoop
-    placed: list[Any]
+    placed: list[Any] = field(default_factory=list)
 
     def load(self) -> None:
         """Write the tensors' values into the loop where they have changed."""
@@ -47,46 +51,57 @@ class Compiled:
                 self.placed[place] = handle._node
 
 
-class LoopCache:
-    """The loops that one Trainer has compiled: a second fit of the same kind starts at once.
+class LoopPool:
+    """Compiled loops that wait for the next training of their kind, in this process.
 
-    Args:
-        threads: for the engine; None lets it choose.
+    A sweep over learning rates and seeds compiles once, and so does a second fit. A loop in use is
+    taken out, so that two trainings at a time never share one.
     """
 
-    LIMIT = 8
+    LIMIT = 16
 
-    def __init__(self, threads: int | None) -> None:
-        self._threads = threads
-        self._found: dict[Any, Compiled] = {}
-        self.newest: Any = None  # the training loop that was asked for last
-        self.compiled = 0  # loops compiled so far
-        self.seconds = 0.0  # spent compiling them
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[Any, list[Compiled]] = {}
 
-    def get(self, traced: TracedLoop, examples: Examples) -> Compiled:
-        """The loop for these steps and this data, compiled when there is none yet.
+    def take(self, traced: TracedLoop, examples: Examples, threads: int | None) -> Compiled:
+        """A loop for these steps and this data, with the tensors' values in it.
 
         Raises:
             EngineError: the engine does not support an op; it is named.
         """
         kinds = tuple((array.shape, array.dtype.name) for array in examples.arrays)
-        key = (signature(traced), kinds)
-        found = self._found.pop(key, None)
+        key = (signature(traced), kinds, threads)
+        with self._lock:
+            waiting = self._idle.get(key)
+            found = waiting.pop() if waiting else None
         if found is None:
-            loop = native.compile_loop(traced.steps, examples.arrays, threads=self._threads)
-            found = Compiled(loop, traced, [])
-            self.compiled += 1
-            self.seconds += loop.compile_seconds
+            loop = native.compile_loop(traced.steps, examples.arrays, threads=threads)
+            found = Compiled(loop, key, traced)
         else:
             found.loop.bind(examples.arrays)
-        found.traced = traced
-        # Nothing is known of what the tensors did since this loop last ran: take all of them over.
+            found.traced = traced
+        # Nothing is known of what the tensors did since the loop last ran: take all of them over.
         found.placed = [None] * len(traced.handles)
         found.load()
-        self._found[key] = found
-        while len(self._found) > self.LIMIT:
-            del self._found[next(iter(self._found))]
         return found
+
+    def give(self, compiled: Compiled) -> None:
+        """Put a loop back; the data and the tensors that it worked on are let go of."""
+        compiled.loop.release()
+        compiled.traced = replace(compiled.traced, handles=(), getters=())
+        compiled.placed = []
+        with self._lock:
+            waiting = self._idle.pop(compiled.key, [])
+            self._idle[compiled.key] = [*waiting, compiled]  # the newest key stands last
+            while sum(map(len, self._idle.values())) > self.LIMIT:
+                oldest = next(iter(self._idle))
+                self._idle[oldest].pop(0)
+                if not self._idle[oldest]:
+                    del self._idle[oldest]
+
+
+POOL = LoopPool()
 
 
 class NativeRunner:
@@ -97,7 +112,7 @@ class NativeRunner:
         TraceError: the step asks for values while it runs.
     """
 
-    first_chunk = 32
+    first_chunk = 8
     engine = "native"
 
     def __init__(
@@ -108,14 +123,30 @@ class NativeRunner:
         metrics: Sequence[Metric],
         examples: Examples,
         batching: Batching,
-        cache: LoopCache,
+        threads: int | None,
     ) -> None:
         self._evaluation, self._model = evaluation, model
         self._metrics = tuple(metrics)
-        self._cache = cache
-        self._training = cache.get(trace_loop(step, examples, batching.sizes), examples)
-        cache.newest = self._training.loop
+        self._threads = threads
         self._evaluations: dict[int, tuple[Examples, Compiled]] = {}
+        self.compile_seconds = 0.0
+        self._training = self._take(trace_loop(step, examples, batching.sizes), examples)
+
+    @property
+    def loop(self) -> Any:
+        """The compiled training loop."""
+        return self._training.loop
+
+    def _take(self, traced: TracedLoop, examples: Examples) -> Compiled:
+        begun = time.perf_counter()
+        found = POOL.take(traced, examples, self._threads)
+        self.compile_seconds += time.perf_counter() - begun
+        return found
+
+    def close(self) -> None:
+        """Give the loops back for the next training of the same kind."""
+        for compiled in (self._training, *(each for _, each in self._evaluations.values())):
+            POOL.give(compiled)
 
     def run(self, order: Array, variants: Array) -> Array:
         """Run steps; see :class:`session.Runner`."""
@@ -140,7 +171,6 @@ class NativeRunner:
         ledger = evaluation_ledger(self._metrics, len(examples))
         batching = ledger.batching
         compiled = self._compile_evaluation(examples, batching)
-        compiled.loop.bind(examples.arrays)
         self._copy_state(compiled)
         order = batching.orders(np.zeros(2, np.uint32), 0, 1, examples.rows).reshape(-1)
         scalars = compiled.traced.scalars()
@@ -153,7 +183,7 @@ class NativeRunner:
         if found is None:
             with evaluating(self._model):
                 traced = trace_loop(self._evaluation, examples, batching.sizes)
-            found = examples, self._cache.get(traced, examples)
+            found = examples, self._take(traced, examples)
             self._evaluations[id(examples)] = found
         return found[1]
 

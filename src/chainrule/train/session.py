@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +52,9 @@ class Runner(Protocol):
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """The loss and the metrics over `examples`, with the state that the steps have reached."""
 
+    def close(self) -> None:
+        """Let go of what the runner holds; it is not used again."""
+
 
 Callback = Callable[[Any], object]
 
@@ -72,6 +76,7 @@ class Session:
         steps: steps done so far.
         validation: examples that are evaluated after each epoch.
         callbacks: called with the run after each epoch; the training ends when one returns True.
+        pause: callbacks run inside it, apart from the training's random numbers.
         tree: gives a checkpoint's content.
     """
 
@@ -87,6 +92,7 @@ class Session:
     steps: int
     validation: Examples | None
     callbacks: Sequence[Callback]
+    pause: Callable[[], AbstractContextManager[None]]
     tree: Callable[[Session], Tree]
     watched: dict[str, list[float]] = field(default_factory=dict)
     _chunk: int = 1
@@ -157,7 +163,8 @@ class Session:
         if self.callbacks:
             self.publish()
             self.runner.sync()
-            answers = [callback(self.recorder.run) for callback in self.callbacks]
+            with self.pause():
+                answers = [callback(self.recorder.run) for callback in self.callbacks]
             self.runner.refresh()
             ended = any(answer is True for answer in answers)
         return ended

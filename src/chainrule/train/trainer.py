@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from .interrupts import Interrupts
 from .ledger import Ledger
 from .metrics import choose_metrics
 from .progress import Progress, make_progress
+from .randomness import OwnRandomness
 from .recorder import Opened, Recorder, check_same
 from .run import Run
 from .session import Callback, Runner, Session
@@ -107,11 +108,13 @@ class Trainer:
         self.run: Run | None = None
         self._step = TrainingStep(model, loss, optimizer, self.metrics)
         self._evaluation = EvaluationStep(model, loss, self.metrics)
-        self._cache: Any = None
+        self.compiled: Any = (
+            None  # the loop of the newest native fit, to read: explain(), llvm_ir()
+        )
+        self.compile_seconds = 0.0  # spent compiling for the newest fit
         self._session: Session | None = None  # while a fit runs
         self._counter = 0  # the shuffle's next block
-        # Far from where weights are drawn from the same seed.
-        self._random = {"seed": seed or 0, "counter": 1 << 40}
+        self._random = OwnRandomness(seed)
 
     def fit(
         self,
@@ -162,7 +165,7 @@ class Trainer:
             checked, _ = read_examples(validation, None, None, floating)
         settings = self._settings(examples, batching)
         called = tuple(callbacks)
-        with Opened(run, resume, self._describe(settings)) as opened, self._own_randomness():
+        with Opened(run, resume, self._describe(settings)) as opened, self._random.active():
             return self._fit(opened, settings, examples, batching, checked, epochs, called)
 
     def evaluate(self, data: Any) -> dict[str, float]:
@@ -212,16 +215,6 @@ class Trainer:
         if session is not None:
             session.stop()
 
-    @property
-    def compile_seconds(self) -> float:
-        """Seconds spent compiling so far."""
-        return 0.0 if self._cache is None else float(self._cache.seconds)
-
-    @property
-    def compiled(self) -> Any:
-        """The compiled loop of the newest native fit, to read (``explain()``, ``llvm_ir()``)."""
-        return None if self._cache is None else self._cache.newest
-
     # One fit
 
     def _fit(
@@ -256,6 +249,7 @@ class Trainer:
                 steps=steps,
                 validation=validation,
                 callbacks=callbacks,
+                pause=self._random.paused,
                 tree=self._tree,
                 watched=_validation_series(run, ledger.epochs),
             )
@@ -285,6 +279,7 @@ class Trainer:
             self._counter = session.counter
             session.publish()
             session.runner.sync()
+            session.runner.close()
         tree = self._tree(session)
         if not recorder.has_checkpoint_here:
             recorder.write(tree)
@@ -354,15 +349,13 @@ class Trainer:
             runner = EagerRunner(*common)
         else:
             # llvmlite is loaded by those who compile.
-            from .native import LoopCache, NativeRunner
+            from .native import NativeRunner
 
-            if self._cache is None:
-                self._cache = LoopCache(self.threads)
-            compiled = self._cache.seconds
             try:
-                runner = NativeRunner(*common, self._cache)
-                if self._cache.seconds - compiled > NOTICEABLE:
-                    progress.note(f"compiled in {self._cache.seconds - compiled:.1f} s")
+                runner = NativeRunner(*common, self.threads)
+                self.compiled, self.compile_seconds = runner.loop, runner.compile_seconds
+                if runner.compile_seconds > NOTICEABLE:
+                    progress.note(f"compiled in {runner.compile_seconds:.1f} s")
             except (EngineError, TraceError) as error:
                 if self.engine == "native":
                     raise
@@ -373,21 +366,6 @@ class Trainer:
         run.config["engine"] = runner.engine
         found: Runner = runner
         return found
-
-    @contextlib.contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """What a seeded trainer draws does not depend on what others draw, nor they on it."""
-        if self.seed is None:
-            yield
-            return
-        generator = default_generator()
-        outside = generator.get_state()
-        generator.set_state(self._random)
-        try:
-            yield
-        finally:
-            self._random = generator.get_state()
-            generator.set_state(outside)
 
     # What a run is
 

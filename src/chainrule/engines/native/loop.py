@@ -157,6 +157,7 @@ class Loop:
 
     def __init__(self, built: Built) -> None:
         self._built = built
+        self._kinds = [(array.shape, array.dtype) for array in built.data]
         self._lock = threading.Lock()
 
     @property
@@ -199,6 +200,8 @@ class Loop:
         needed = int(np.asarray(built.rows)[steps].sum()) if steps.size else 0
         if rows.size < needed:
             raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
+        if len(built.data) != len(self._kinds):
+            raise EngineError("this loop was released.\n  fix: bind(data) gives it data again")
         if needed and built.data:
             _check_range(rows[:needed], min(len(array) for array in built.data))
         if len(scalars) != len(built.scalars):
@@ -219,14 +222,18 @@ class Loop:
         built = self._built
         given = [np.ascontiguousarray(array) for array in data]
         kinds = [(array.shape, array.dtype) for array in given]
-        expected = [(array.shape, array.dtype) for array in built.data]
-        if kinds != expected:
+        if kinds != self._kinds:
             raise ShapeError(
                 "a loop can only be given data of the kind it was compiled with.\n"
-                f"  given: {kinds}\n  expected: {expected}"
+                f"  given: {kinds}\n  expected: {self._kinds}"
             )
         with self._lock:
             built.bind(given)
+
+    def release(self) -> None:
+        """Let go of the data and of waiting threads; after :meth:`bind` it can be run again."""
+        with self._lock:
+            self._built.release()
 
     def read(self, number: int) -> Array:
         """A copy of one state, by its position in ``Step.state``."""

@@ -19,6 +19,7 @@ from .lower.buffers import Buffer
 from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, write_loop, write_step
 from .lower.plan import Planned, plan
 from .lower.tasks import Task
+from .pace import Pace
 from .target import Target
 from .team import Team, thread_count
 
@@ -39,6 +40,7 @@ class Built:
         layout: the arena's parts.
         arena: the memory.
         data: the outside arrays, kept alive.
+        threads: the most threads that run a step; always so many if ``fixed``.
     """
 
     planned: list[Planned]
@@ -51,10 +53,13 @@ class Built:
     data: list[Array]
     machine: jit.Machine
     threads: int
+    fixed: bool
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._team = Team(self.machine.address("run"), self.threads)
+        address = self.machine.address("run")
+        self._pace = Pace(self.threads, self.fixed)
+        self._teams = {count: Team(address, count) for count in self._pace.counts}
         self.bind(self.data)
 
     def bind(self, data: list[Array]) -> None:
@@ -63,6 +68,12 @@ class Built:
         table = self.arena[TABLE:]
         for number, array in enumerate(data):
             table[8 * number : 8 * number + 8].view(np.int64)[0] = array.ctypes.data
+
+    def release(self) -> None:
+        """Let go of the data and end the waiting threads; a later run starts them again."""
+        self.data = []
+        for team in self._teams.values():
+            team.close()
 
     @property
     def compile_seconds(self) -> float:
@@ -74,19 +85,35 @@ class Built:
         for buffer, number in zip(self.scalars, scalars, strict=True):
             buffer.view(self.arena)[...] = number
         report = np.zeros((steps.size, self.sums), np.float64)
-        if not steps.size:
-            return report
-        words = self.arena[STOP : DONE + 8].view(np.int64)
-        words[0] = words[-1] = 0
-        self._team(
+        self._words()[0] = 0
+        rows, done, place = np.asarray(self.rows), 0, 0
+        while done < steps.size:
+            threads, count = self._pace.next(steps.size - done)
+            piece = steps[done : done + count]
+            started = time.perf_counter()
+            ran = self._enter(threads, indices[place:], piece, report[done:])
+            self._pace.note(threads, ran, time.perf_counter() - started)
+            done += ran
+            if ran < count:
+                break
+            place += int(rows[piece].sum())
+        return report[:done]
+
+    def _words(self) -> Array:
+        """The control words: the first asks to stop, the last counts the steps that were run."""
+        return self.arena[STOP : DONE + 8].view(np.int64)
+
+    def _enter(self, threads: int, indices: Array, steps: Array, report: Array) -> int:
+        """Run steps natively with some threads; returns how many were run."""
+        self._teams[threads](
             self.arena.ctypes.data,
             indices.ctypes.data,
             steps.ctypes.data,
             report.ctypes.data,
             steps.size,
-            self.threads,
+            threads,
         )
-        return report[: int(words[-1])]
+        return int(self._words()[-1])
 
 
 class Workshop:
@@ -160,7 +187,18 @@ class Workshop:
         self.add_time("machine code", started)
         arena = allocate(layout, kept)
         return Built(
-            planned, rows, sums, state, scalars, layout, arena, data, machine, threads, self.seconds
+            planned,
+            rows,
+            sums,
+            state,
+            scalars,
+            layout,
+            arena,
+            data,
+            machine,
+            threads,
+            self.threads is not None,
+            self.seconds,
         )
 
     def _threads(self, planned: Sequence[Planned]) -> int:
