@@ -184,6 +184,9 @@ def test_derivatives_are_what_small_nudges_say(formula, a, b, c):
     if not values:
         return
     result = derive(tree, values)
+    inside = np.concatenate([np.ravel(node["value"]) for node in result.view.data["nodes"]])
+    if not np.isfinite(inside).all():
+        return  # tanh(1/0) is 1, and its derivative 0 · inf: no number
     h = 1e-5
     for name, partial in result.partials().items():
         ends = [
