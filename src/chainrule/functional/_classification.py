@@ -5,6 +5,7 @@ Notation: N examples, C classes; `z` scores of shape (N, C, ...), `y` class numb
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def _of_classes(
     safe = y if keep is None else keep.where(y, 0)
     scale = None if weights is None else weights.take(safe, 0)
     place = (*y.shape[:axis], 1, *y.shape[axis:])
-    picked = -log_p.gather(safe.reshape(place), axis).reshape(y.shape)
+    picked = _valid(-log_p.gather(safe.reshape(place), axis).reshape(y.shape), safe, log_p, axis)
     terms = _masked(picked if scale is None else picked * scale, keep)
     if smoothing:
         spread = log_p if weights is None else log_p * _along(weights, axis, log_p.ndim)
@@ -202,6 +203,14 @@ def _kept(y: Any, ignore_index: int) -> Any:
     if ignore_index < 0 and y.dtype.name.startswith("uint"):
         return None
     return y.ne(ignore_index)
+
+
+def _valid(picked: Any, y: Any, log_p: Any, axis: int) -> Any:
+    """Return the terms; in a compiled step, where nothing can raise, NaN for no class number."""
+    if y.has_value:
+        return picked
+    below_end = (y < log_p.shape[axis]).where(picked, math.nan)
+    return (y >= 0).where(below_end, math.nan)
 
 
 def _masked(terms: Any, keep: Any) -> Any:
