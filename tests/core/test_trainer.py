@@ -169,6 +169,50 @@ def test_a_fit_is_the_plain_loop() -> None:
     np.testing.assert_allclose(run.history["accuracy"], rights, rtol=1e-12)
 
 
+def test_clipping_a_penalty_and_a_schedule_are_those_of_the_plain_loop() -> None:
+    def penalty(model: Any) -> Any:
+        return 0.01 * sum((weight.abs().sum() for weight in model.parameters()), cr.tensor(0.0))
+
+    model = make_model()
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    schedule = cr.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.7)
+    trainer = Trainer(
+        model, nn.CrossEntropyLoss(), optimizer, engine="numpy", clip=0.3, penalty=penalty,
+        scheduler=schedule,
+    )  # fmt: skip
+    run = trainer.fit((X, Y), epochs=4, batch_size=23, shuffle=False)
+    plain = make_model()
+    optimizer = cr.optim.SGD(plain.parameters(), lr=0.5, momentum=0.9)
+    schedule = cr.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.7)
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = nn.CrossEntropyLoss()(plain(cr.tensor(X)), cr.tensor(Y))
+        (loss + penalty(plain)).backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), 0.3)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    assert_same(state_of(model), state_of(plain))
+    np.testing.assert_array_equal(run.history["loss"], losses)
+    assert trainer.optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
+def test_a_schedule_of_plateaus_follows_the_validation_loss() -> None:
+    def rates(validation: Any) -> list[float]:
+        model = make_model()
+        optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+        lower = cr.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
+        trainer = Trainer(
+            model, nn.CrossEntropyLoss(), optimizer, scheduler=lower, engine="numpy", seed=0
+        )
+        trainer.fit((X, Y), validation, epochs=6)
+        return [group["lr"] for group in optimizer.param_groups]
+
+    assert rates(None) == [0.1]  # the training loss falls
+    assert rates((X, 1 - Y))[0] < 0.1  # that of wrong labels rises
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     states = []
     for seed in (3, 3, 4):
@@ -375,6 +419,8 @@ def test_options_that_do_not_exist_are_refused() -> None:
         make_trainer(metrics=["accuracy", "accuracy"])
     with pytest.raises(TypeError):
         make_trainer(device="cuda")
+    with pytest.raises(OptionError, match="clip must be above 0"):
+        make_trainer(clip=0)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,27 @@ def test_a_finished_run_can_be_lengthened() -> None:
     assert [record.name for record in cr.train.list_runs()] == ["a"]
 
 
+@pytest.mark.parametrize("kind", ["StepLR", "ReduceLROnPlateau", "OneCycleLR"])
+def test_schedules_go_on_where_they_stood(kind: str) -> None:
+    def make(stop: int = 0) -> Trainer:
+        trainer = make_trainer(stop)
+        options: dict[str, Any] = {
+            "StepLR": {"step_size": 2, "gamma": 0.5},
+            "ReduceLROnPlateau": {"patience": 0, "factor": 0.5},
+            "OneCycleLR": {"max_lr": 0.1, "total_steps": EPOCHS + 1},
+        }[kind]
+        schedules = cr.optim.lr_scheduler
+        trainer.scheduler = getattr(schedules, kind)(trainer.optimizer, **options)
+        return trainer
+
+    whole, part, again = make(), make(17), make()
+    expected = everything(whole, fit(whole))
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, run="a")
+    assert_same(everything(again, fit(again, run="a", resume=True)), expected)
+    assert again.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
+
+
 def test_validation_may_come_and_go_between_sittings() -> None:
     data = (X[:9], Y[:9])
     fit(make_trainer(), run="a", epochs=2, validation=None)

@@ -58,6 +58,21 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every loop that is compiled from now on; none is there yet."""
+    made: list[Any] = []
+    compile_loop = native.compile_loop
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        made.append(compile_loop(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(native, "compile_loop", count)
+    monkeypatch.setattr(train_native, "POOL", train_native.LoopPool())
+    return made
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 def test_engines_agree_to_rounding_over_two_hundred_steps(optimizer: str) -> None:
     found = []
@@ -86,6 +101,23 @@ def test_other_losses_agree(loss: Any, target: np.ndarray) -> None:
         histories.append(trainer.fit((X, target), epochs=10, batch_size=16).history)
     for name in ("loss", "accuracy"):
         np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-4)
+
+
+def test_clipping_penalties_and_schedules_agree(compilations: list[Any]) -> None:
+    found = []
+    for engine in ("numpy", "native"):
+        trainer = make_trainer(
+            "momentum",
+            engine=engine,
+            clip=0.5,
+            penalty=lambda model: 0.001 * (model[0].weight ** 2).sum(),
+        )
+        schedules = cr.optim.lr_scheduler
+        trainer.scheduler = schedules.CosineAnnealingLR(trainer.optimizer, T_max=9)
+        found.append(everything(trainer, fit(trainer)))
+    for name, eager in found[0].items():
+        np.testing.assert_allclose(found[1][name], eager, rtol=2e-3, atol=2e-4, err_msg=name)
+    assert len(compilations) == 2  # another learning rate is no reason to compile
 
 
 def test_one_and_two_threads_give_the_same_bits() -> None:
@@ -157,21 +189,6 @@ def test_python_is_returned_to_a_few_times_a_second() -> None:
     assert len(calls) < 8 + 10 * run.seconds
     assert trainer.compile_seconds > 0
     assert "fused" in loop.explain() or "kernel" in loop.explain()
-
-
-@pytest.fixture
-def compilations(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every loop that is compiled from now on; none is there yet."""
-    made: list[Any] = []
-    compile_loop = native.compile_loop
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        made.append(compile_loop(*arguments, **options))
-        return made[-1]
-
-    monkeypatch.setattr(native, "compile_loop", count)
-    monkeypatch.setattr(train_native, "POOL", train_native.LoopPool())
-    return made
 
 
 def test_trainings_of_one_kind_compile_once(compilations: list[Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..io.arrays import Array
+from ..optim.lr_scheduler import ReduceLROnPlateau
 from .checkpoint import Tree
 from .examples import Batching, Examples
 from .ledger import Ledger
@@ -75,6 +76,7 @@ class Session:
         epochs: epochs to reach.
         steps: steps done so far.
         validation: examples that are evaluated after each epoch.
+        scheduler: moved on after each epoch; None for a learning rate that nobody changes.
         callbacks: called with the run after each epoch; the training ends when one returns True.
         pause: callbacks run inside it, apart from the training's random numbers.
         tree: gives a checkpoint's content.
@@ -91,6 +93,7 @@ class Session:
     epochs: int
     steps: int
     validation: Examples | None
+    scheduler: Any
     callbacks: Sequence[Callback]
     pause: Callable[[], AbstractContextManager[None]]
     tree: Callable[[Session], Tree]
@@ -138,7 +141,8 @@ class Session:
         batching, ledger = self.batching, self.ledger
         each = batching.steps
         limit = min(self._chunk, MOST_STEPS, max(1, MOST_ROWS // batching.size))
-        every_epoch = self.validation is not None or bool(self.callbacks)
+        observers = (self.validation, self.scheduler, self.callbacks or None)
+        every_epoch = any(observer is not None for observer in observers)
         if ledger.step == 0 and limit >= each:
             epochs = 1 if every_epoch else min(limit // each, self.epochs - ledger.epochs)
             order = batching.orders(self.key, self.counter, epochs, self.examples.rows)
@@ -158,6 +162,8 @@ class Session:
                 series = self.watched.setdefault(f"validation_{name}", [])
                 series += [math.nan] * (self.ledger.epochs - 1 - len(series))
                 series.append(number)
+        if self.scheduler is not None:
+            self._move_schedule()
         self.recorder.update(epochs=self.ledger.epochs, steps=self.steps)
         ended = False
         if self.callbacks:
@@ -168,6 +174,13 @@ class Session:
             self.runner.refresh()
             ended = any(answer is True for answer in answers)
         return ended
+
+    def _move_schedule(self) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            newest = self._newest()
+            self.scheduler.step(newest.get("validation_loss", newest["loss"]))
+        else:
+            self.scheduler.step()
 
     def _record(self) -> None:
         """Write what is due."""
@@ -195,7 +208,9 @@ class Session:
             run.history[name] = np.array(numbers)
 
     def _show(self) -> None:
-        numbers = self.ledger.newest()
-        numbers |= {name: series[-1] for name, series in self.watched.items()}
         share = self.ledger.step / self.batching.steps
-        self.progress.update(self.ledger.epochs + share, self.steps, numbers)
+        self.progress.update(self.ledger.epochs + share, self.steps, self._newest())
+
+    def _newest(self) -> dict[str, float]:
+        numbers = self.ledger.newest()
+        return numbers | {name: series[-1] for name, series in self.watched.items()}

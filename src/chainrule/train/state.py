@@ -27,7 +27,7 @@ def collect_state(model: Any, optimizer: Any) -> Tree:
         "format": FORMAT,
         "model": {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()},
         "transient": {name: tensor.detach().numpy().copy() for name, tensor in _transient(model)},
-        "optimizer": _plain(optimizer.state_dict()),
+        "optimizer": plain(optimizer.state_dict()),
         "random": default_generator().get_state(),
     }
 
@@ -57,13 +57,18 @@ def _transient(model: Any) -> list[tuple[str, Any]]:
     return [(name, tensor) for name, tensor in model.named_buffers() if name not in saved]
 
 
-def _plain(content: Any) -> Any:
-    """Tensors as arrays of their own, containers kept."""
+def plain(content: Any) -> Any:
+    """Tensors as arrays of their own, containers kept.
+
+    Example:
+        >>> plain({"step": Tensor([1.0])})
+        {'step': array([1.], dtype=float32)}
+    """
     if isinstance(content, Tensor):
         array: Array = content.detach().numpy().copy()
         return array
     if isinstance(content, dict):
-        return {key: _plain(item) for key, item in content.items()}
+        return {key: plain(item) for key, item in content.items()}
     if isinstance(content, (list, tuple)):
-        return type(content)(_plain(item) for item in content)
+        return type(content)(plain(item) for item in content)
     return content

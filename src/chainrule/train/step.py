@@ -5,10 +5,11 @@ The same code runs batch after batch on the numpy engine, and once in a trace fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ShapeError
+from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor
 from ..tensor._grad import no_grad
 from .metrics import Metric
@@ -22,11 +23,23 @@ class TrainingStep:
         loss: called with the output and the target; returns a 0-d tensor.
         optimizer: has ``zero_grad`` and ``step``.
         metrics: what is measured beside the loss, on the output before the update.
+        clip: the largest norm that all gradients together may have; None for any.
+        penalty: called with the model; what it returns is added to the loss that is minimised, and
+            not to the loss that is reported.
     """
 
-    def __init__(self, model: Any, loss: Any, optimizer: Any, metrics: Sequence[Metric]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        loss: Any,
+        optimizer: Any,
+        metrics: Sequence[Metric],
+        clip: float | None = None,
+        penalty: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._model, self._loss, self._optimizer = model, loss, optimizer
         self._metrics = tuple(metrics)
+        self._clip, self._penalty = clip, penalty
 
     def __call__(self, *batch: Tensor) -> list[Tensor]:
         """Take one step on a batch: inputs, then the target; returns the loss and the metrics."""
@@ -34,11 +47,24 @@ class TrainingStep:
         self._optimizer.zero_grad()
         output = self._model(*inputs)
         loss = scalar(self._loss(output, target), "the loss")
-        loss.backward()
+        self._minimised(loss).backward()
+        if self._clip is not None:
+            clip_grad_norm_(self._trained(), self._clip)
         self._optimizer.step()
         # Compiled loops keep no gradients; to leave none here either makes the engines alike.
         self._optimizer.zero_grad()
         return [loss.detach(), *measure(self._metrics, output, target)]
+
+    def _minimised(self, loss: Tensor) -> Tensor:
+        if self._penalty is None:
+            return loss
+        total: Tensor = loss + scalar(self._penalty(self._model), "the penalty")
+        return total
+
+    def _trained(self) -> list[Tensor]:
+        return [
+            parameter for group in self._optimizer.param_groups for parameter in group["params"]
+        ]
 
 
 class EvaluationStep:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from .randomness import OwnRandomness
 from .recorder import Opened, Recorder, check_same
 from .run import Run
 from .session import Callback, Runner, Session
-from .state import collect_state, restore_state
+from .state import collect_state, plain, restore_state
 from .step import EvaluationStep, TrainingStep
 
 ENGINES = ("auto", "native", "numpy")
@@ -53,6 +53,11 @@ class Trainer:
         optimizer: an optimizer over the model's parameters.
         metrics: "accuracy" and functions of (output, target); None is accuracy where the loss is
             one of classification.
+        scheduler: a schedule of the learning rate (``optim.lr_scheduler``), moved on after each
+            epoch; ReduceLROnPlateau is given the validation loss, or else the loss.
+        clip: the largest norm that all gradients together may have; larger ones are scaled down.
+        penalty: a function of the model that returns one number, which is minimised with the loss;
+            the history holds the loss alone.
         engine: "native" compiles the training loop, "numpy" runs step by step in Python with every
             value at hand; "auto" takes native where it supports every op, and otherwise says which
             op is missing.
@@ -86,6 +91,9 @@ class Trainer:
         optimizer: Any,
         *,
         metrics: Sequence[Any] | None = None,
+        scheduler: Any = None,
+        clip: float | None = None,
+        penalty: Callable[[Any], Any] | None = None,
         engine: str = "auto",
         threads: int | None = None,
         seed: int | None = None,
@@ -97,16 +105,21 @@ class Trainer:
             )
         if threads is not None and threads < 1:
             raise OptionError(f"threads must be 1 or more.\n  given: {threads}")
+        if clip is not None and not clip > 0:
+            raise OptionError(f"clip must be above 0, or None.\n  given: {clip}")
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
         self.metrics = choose_metrics(metrics, loss)
+        self.scheduler = scheduler
+        self.clip = clip
+        self.penalty = penalty
         self.engine = engine
         self.threads = threads
         self.seed = seed
         self.progress = progress
         self.run: Run | None = None
-        self._step = TrainingStep(model, loss, optimizer, self.metrics)
+        self._step = TrainingStep(model, loss, optimizer, self.metrics, clip, penalty)
         self._evaluation = EvaluationStep(model, loss, self.metrics)
         self.compiled: Any = (
             None  # the loop of the newest native fit, to read: explain(), llvm_ir()
@@ -248,6 +261,7 @@ class Trainer:
                 epochs=epochs,
                 steps=steps,
                 validation=validation,
+                scheduler=self.scheduler,
                 callbacks=callbacks,
                 pause=self._random.paused,
                 tree=self._tree,
@@ -311,7 +325,9 @@ class Trainer:
                 stacklevel=5,
             )
         restore_state(tree, self.model, self.optimizer)
-        _restore_callbacks(callbacks, tree.get("callbacks", []))
+        if self.scheduler is not None and tree["scheduler"] is not None:
+            self.scheduler.load_state_dict(tree["scheduler"])
+        _restore_callbacks(callbacks, tree["callbacks"])
         loop = tree["loop"]
         ledger.resume(run.history, loop["step_in_epoch"], loop["carry"])
         self._counter = loop["counter"]
@@ -334,6 +350,7 @@ class Trainer:
                 "carry": ledger.carry.copy(),
                 "counter": session.counter,
             },
+            "scheduler": None if self.scheduler is None else plain(self.scheduler.state_dict()),
             "callbacks": states,
         }
 
@@ -389,6 +406,8 @@ class Trainer:
             "loss": repr(self.loss),
             "optimizer": repr(self.optimizer),
             "metrics": [metric.name for metric in self.metrics],
+            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
+            "clip": self.clip,
         }
 
     def _seed(self) -> int:
