@@ -117,3 +117,24 @@ def test_confusion_shows_unrolled_images() -> None:
 def test_confusion_refuses_a_regression() -> None:
     with pytest.raises(OptionError, match="needs a classifier"):
         explain.confusion(cr.nn.Linear(2, 1), (np.zeros((3, 2)), np.array([0.1, 0.2, 0.3])))
+
+
+def test_the_network_is_drawn_by_its_weights() -> None:
+    cr.manual_seed(0)
+    model = cr.nn.Sequential(cr.nn.Linear(3, 12), cr.nn.Tanh(), cr.nn.Linear(12, 2))
+    view = explain.network(model, cr.zeros(1, 3))
+    assert [(c["role"], c["units"]) for c in view.data["layers"]] == [
+        ("input", 3), ("hidden", 12), ("readout", 2),
+    ]  # fmt: skip
+    assert "3 · 12 = 36" in view.text() and "a1 = tanh(z1)" in view.text()
+    # Of 12 units 8 are drawn: 3 · 8 weights in, 8 · 2 weights out.
+    (first, second) = [m for m in view.drawing().marks if getattr(m, "kind", "") == "weights"]
+    assert (len(first.marks), len(second.marks)) == (24, 16)
+    weight = model[0].weight.detach().numpy()
+    colours = [line.colour for line in first.marks[:3]]
+    assert colours == ["plus" if w >= 0 else "minus" for w in weight[0]]
+
+
+def test_a_model_without_linear_layers_is_refused() -> None:
+    with pytest.raises(OptionError, match="draws Linear layers that follow each other"):
+        explain.network(cr.nn.Sequential(cr.nn.ReLU()), cr.zeros(1, 3))

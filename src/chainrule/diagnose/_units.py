@@ -153,7 +153,8 @@ def _identical(name: str, rows: Array, groups: list[list[int]]) -> Finding:
             "groups": [group[:LISTED] for group in groups[:LISTED]],
             "largest distance within a group": distance,
         },
-        f"Of {plural(len(rows), 'unit')} in layer {name} only {different} differ: units"
+        f"Layer {name} has {plural(len(rows), 'unit')} but only {plural(different, 'set')} of"
+        f" weights: units"
         f" {', '.join(str(i) for i in largest[:5])}{' ...' if len(largest) > 5 else ''} have the"
         f" same weights (distance {distance:.2g}). They get equal gradients and stay equal, so the"
         " layer is as good as that many units fewer.",

@@ -10,6 +10,7 @@ from ._confusion import confusion as confusion
 from ._curves import curves as curves
 from ._graph import graph as graph
 from ._layers import layers as layers
+from ._network import network as network
 from ._steps import steps as steps
 from ._view import View as View
 from ._weight import weight as weight

@@ -24,6 +24,10 @@ from ._numbers import percent, shape_text, show
 from ._view import View
 
 MESSAGES = "the error's way back: length of the message at each layer's output"
+UPHILL = (
+    "the step goes uphill on these examples: what the optimizer keeps of earlier batches"
+    " outweighs their gradient"
+)
 SHARES = "each layer's share of the step: -g·Δθ over the sum"
 NOT_ITS_OPTIMIZER = (
     "the optimizer does not hold this model's parameters.\n"
@@ -226,6 +230,7 @@ def change_lines(data: dict[str, Any]) -> list[str]:
         f"predicted change (Σ g·Δθ)  {show(data['predicted'])}",
         f"actual change              {show(data['actual'])}",
         f"remainder (curvature)      {show(data['remainder'])}",
+        *([UPHILL] if data["predicted"] > 0 else []),
     ]
 
 
@@ -255,8 +260,9 @@ def share_chart(data: dict[str, Any], width: float = 500, *, headed: bool = True
 
 def _draw(data: dict[str, Any], title: str) -> Drawing:
     sheet = beside([message_chart(data), share_chart(data)], title)
-    text = Drawing(sheet.width, sheet.height + 24 * 4 + 16, title, " ".join(change_lines(data)))
+    lines = change_lines(data)
+    text = Drawing(sheet.width, sheet.height + 24 * len(lines) + 16, title, " ".join(lines))
     text.place(sheet, 0, 0)
-    for number, line in enumerate(change_lines(data)):
+    for number, line in enumerate(lines):
         text.add(Text(0, sheet.height + 28 + 24 * number, line, "ink", size=13))
     return text

@@ -57,6 +57,7 @@ class Line:
     smooth: bool = False
     dashed: bool = False
     vertical: bool = False
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True)

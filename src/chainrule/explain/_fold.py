@@ -7,10 +7,12 @@ scope and came back, so that folding never makes a cycle.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..graph.node import Node
+from ..graph.walk import consumers
 
 UNFOLDED_NODES = 40
 LONGEST_PERIOD = 4
@@ -101,10 +103,11 @@ def _visits(nodes: Sequence[Node], scopes: dict[Node, str]) -> dict[Node, int]:
         if node.inputs:
             behind[own] = max(behind.get(own, 0), visit[node])
         reached[node] = behind
+    users = consumers(nodes)
     for node in nodes:
         if not node.inputs and scopes[node]:
-            users = [visit[n] for n in nodes if node in n.inputs and scopes[n] == scopes[node]]
-            visit[node] = min(users, default=0)
+            inside = [visit[user] for user, _ in users[node] if scopes.get(user) == scopes[node]]
+            visit[node] = min(inside, default=0)
     return visit
 
 
@@ -118,23 +121,24 @@ def _connected(blocks: list[Block]) -> list[Block]:
 
 
 def _sorted(blocks: list[Block]) -> list[Block]:
-    """Order blocks so that each comes after those it uses."""
+    """Order blocks so that each comes after those it uses, else as they stood."""
     home = {node: block for block in blocks for node in block.nodes}
-    waiting = {
-        b.key: {home[s].key for n in b.nodes for s in n.inputs if s in home} - {b.key}
-        for b in blocks
-    }
+    waiting: dict[str, int] = {}
+    users: dict[str, list[Block]] = {}
+    for block in blocks:
+        sources = {home[s].key for n in block.nodes for s in n.inputs if s in home} - {block.key}
+        waiting[block.key] = len(sources)
+        for key in sources:
+            users.setdefault(key, []).append(block)
+    ready = deque(block for block in blocks if not waiting[block.key])
     ordered: list[Block] = []
-    rest = list(blocks)
-    while rest:
-        ready = [block for block in rest if not waiting[block.key]]
-        if not ready:  # a cycle cannot be folded: leave the order as it is
-            return ordered + rest
-        done = {block.key for block in ready}
-        ordered += ready
-        rest = [block for block in rest if block.key not in done]
-        for block in rest:
-            waiting[block.key] -= done
+    while ready:
+        block = ready.popleft()
+        ordered.append(block)
+        for user in users.get(block.key, ()):
+            waiting[user.key] -= 1
+            if not waiting[user.key]:
+                ready.append(user)
     return ordered
 
 

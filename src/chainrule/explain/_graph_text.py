@@ -16,22 +16,31 @@ from ._numbers import partial, shape_text, show, small, summary
 if TYPE_CHECKING:
     from ._graph import Seen
 
+DEEPEST = 24
 Rows = list[tuple[str, str]]
 
 
 def tree_lines(blocks: Sequence[Block], known: Mapping[Node, Seen], labels: Labels) -> list[str]:
     """Write a graph as a tree, one line a block: value on the left, partial derivative beside it.
 
-    A block that several others use is written in full once, and named afterwards.
+    A block that several others use is written in full once, and named afterwards; a tree that
+    grows too deep for a line goes on below, from its own root.
     """
     by_key = {block.key: block for block in blocks}
     home = {node: block for block in blocks for node in block.nodes}
     rows: Rows = []
     written: set[str] = set()
     stack: list[tuple[str, str, str]] = [(home[labels.output].key, "", "")]
-    while stack:
+    later: list[str] = []
+    while stack or later:
+        if not stack:
+            stack.append((later.pop(0), "", ""))
         key, lead, below = stack.pop()
         block = by_key[key]
+        if len(lead) > 3 * DEEPEST and key not in written:
+            rows.append((f"{lead}{_short(block, known)} (below)", ""))
+            later += [] if key in later else [key]
+            continue
         if key in written:
             rows.append((f"{lead}{_short(block, known)} (above)", ""))
             continue

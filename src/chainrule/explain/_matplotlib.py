@@ -102,6 +102,7 @@ def _text(axes: Any, text: Text, order: int) -> None:
 
 
 def _line(axes: Any, line: Line, order: int) -> None:
+    from matplotlib.colors import to_rgba
     from matplotlib.patches import FancyArrowPatch, PathPatch
     from matplotlib.path import Path
 
@@ -114,7 +115,7 @@ def _line(axes: Any, line: Line, order: int) -> None:
             points.append((x1, y1))
             codes.append(int(Path.LINETO))
     style = {
-        "edgecolor": LIGHT[line.colour],
+        "edgecolor": to_rgba(LIGHT[line.colour], line.opacity),
         "linewidth": line.width * POINTS_PER_PIXEL,
         "linestyle": "--" if line.dashed else "-",
         "zorder": order,

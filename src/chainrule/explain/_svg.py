@@ -12,18 +12,24 @@ import numpy as np
 from ._drawing import Array, Box, Dot, Drawing, Group, Line, Mark, Picture, Point, Text
 from ._theme import LIGHT, picture_css, variables_css
 
+MARGIN = 12.0
+
 
 def to_svg(drawing: Drawing, standalone: bool = True) -> str:
     """Return the drawing as SVG text; `standalone=False` leaves the style to the page around it."""
-    width, height = number(drawing.width), number(drawing.height)
+    edge = MARGIN if standalone else 0.0
+    width, height = number(drawing.width + 2 * edge), number(drawing.height + 2 * edge)
     style = f"<style>{variables_css('svg.cr')}{picture_css()}</style>" if standalone else ""
-    paper = '<rect class="f-paper" width="100%" height="100%"/>' if standalone else ""
+    corner = number(-edge)
+    paper = f'<rect class="f-paper" x="{corner}" y="{corner}" width="100%" height="100%"/>'
+    paper = paper if standalone else ""
     label = quoteattr(drawing.title)
     description = f"<desc>{escape(drawing.description)}</desc>" if drawing.description else ""
     role = "group" if any(_interactive(mark) for mark in drawing.marks) else "img"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="cr" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}" role="{role}" aria-label={label}>'
+        '<svg xmlns="http://www.w3.org/2000/svg" class="cr"'
+        f' viewBox="{corner} {corner} {width} {height}" width="{width}" height="{height}"'
+        f' role="{role}" aria-label={label}>'
         f"<title>{escape(drawing.title)}</title>{description}{style}{paper}"
         + "".join(_mark(mark) for mark in drawing.marks)
         + "</svg>"
@@ -123,6 +129,8 @@ def bends(x0: float, y0: float, x1: float, y1: float, vertical: bool) -> tuple[P
 
 def _line(line: Line) -> str:
     extra = ' stroke-dasharray="4 3"' if line.dashed else ""
+    if line.opacity != 1:
+        extra += f' stroke-opacity="{line.opacity:.2g}"'
     path = (
         f'<path class="s-{line.colour}" fill="none" stroke-width="{number(line.width)}"'
         f' stroke-linejoin="round" stroke-linecap="round"{extra} d="{path_data(line)}"/>'

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..explain._blame import change_lines, message_chart, share_chart
+from ..explain._blame import UPHILL, change_lines, message_chart, share_chart
 from ..explain._charts import matrix_chart
 from ..explain._curves import PREFIX, chart
 from ..explain._drawing import Array, Drawing
@@ -228,6 +228,7 @@ def _blame(facts: dict[str, Any]) -> str:
     if data is None:
         return ""
     lines = change_lines(data)
+    uphill = f" Here {UPHILL}." if UPHILL in lines else ""
     rows = "".join(
         f"<tr><td>{escape(r['layer'])}</td><td>{show(r['gradient'], 4)}</td>"
         f"<td>{show(r['step'], 4)}</td><td>{show(r['gain'], 4)}</td>"
@@ -250,7 +251,7 @@ part of the change of J that the step promises, -g·Δθ over the sum.</p>
 </thead><tbody>{rows}</tbody></table></div>
 <dl class="change">{"".join(_change(line) for line in _changes(data))}</dl>
 <p class="muted">{escape(lines[0])}: what the slopes alone predict and what the cost did differ by
-the remainder, which comes from curvature.</p>"""
+the remainder, which comes from curvature.{escape(uphill)}</p>"""
 
 
 def _changes(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -371,7 +372,16 @@ def _layers(facts: dict[str, Any]) -> str:
         f"<div><dt>{escape(label)}</dt><dd>{escape(meaning)}</dd></div>"
         for label, meaning in facts["graph"]["legend"].items()
     )
+    picture = facts["network"]
+    drawn = to_svg(picture, standalone=False) if picture is not None else ""
+    words = (
+        "<p>Units are circles, weights are lines: teal positive, violet negative, the stronger the"
+        " darker; of wide layers the first and the last units.</p>"
+        if drawn
+        else ""
+    )
     return (
+        f'{words}<div class="scroll">{drawn}</div>'
         '<div class="scroll"><table class="layers"><caption>N is the number of examples</caption>'
         f"<thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead><tbody>{rows}</tbody>"
         f"<tfoot>{total}</tfoot></table></div>"

@@ -21,6 +21,7 @@ from ..explain._graph import Seen, look
 from ..explain._graph_drawing import draw_blocks, pixels
 from ..explain._layers import layer_rows
 from ..explain._names import Labels
+from ..explain._network import network
 from ..explain._numbers import partial
 from ..explain._steps import Step, formula_of, numbers_of, tree_of
 from ..explain._weight import Factors, slope_name, three_factors
@@ -76,10 +77,11 @@ def gather(facts: Facts) -> dict[str, Any]:
         "names": names,
         "images": images,
         "example": _example(which, found, names, target),
-        "graph": _graph(seen, labels, images, which),
+        "graph": _graph(seen, labels, images, which, _features(facts.shown, x)),
         "drawing": _graph_drawing(seen, labels),
-        "weights": _weights(one, images),
+        "weights": _weights(one, images, {s.node: s.key for s in seen}),
         "layers": layer_rows(one),
+        "network": _network(facts.model, x[:1]),
         "blame": _blame(facts),
         "findings": diagnose(facts.run, facts.model, facts.train, facts.shown),
         "mistakes": found.worst(WORST).tolist() if found is not None else [],
@@ -121,13 +123,22 @@ def _example(which: int, found: Answers | None, names: list[str], target: Array)
 # --- the graph of one example ------------------------------------------------------------------
 
 
-def _graph(seen: list[Seen], labels: Labels, images: Array | None, which: int) -> dict[str, Any]:
+def _features(data: Any, x: Array) -> list[str]:
+    """Return the names of the inputs' columns; none where they have none."""
+    names = [str(name) for name in getattr(data, "feature_names", None) or ()]
+    return names if x.ndim == 2 and len(names) == x.shape[1] else []
+
+
+def _graph(
+    seen: list[Seen], labels: Labels, images: Array | None, which: int, features: list[str]
+) -> dict[str, Any]:
     """Return the nodes with their numbers, in the order of the forward pass."""
     output = labels.of(labels.output)
     picture = images[which].shape if images is not None else None
     return {
         "output": output,
         "nodes": [_node(one, labels, picture) for one in seen],
+        "features": features,
         "legend": labels.legend,
     }
 
@@ -149,6 +160,7 @@ def _node(one: Seen, labels: Labels, picture: tuple[int, ...] | None) -> dict[st
             {"from": b.consumer, "symbols": b.symbols, "numbers": b.numbers} for b in one.backs
         ],
         "inputs": list(one.inputs),
+        "data": one.kind == "input" and one.node.ndim == 2,
         "rows": _formulas(one.node, labels),
         "back_rows": _back_formulas(one, labels),
     }
@@ -203,7 +215,7 @@ def _graph_drawing(seen: list[Seen], labels: Labels) -> Drawing:
 # --- the three factors ---------------------------------------------------------------------------
 
 
-def _weights(found: Pass, images: Array | None) -> list[dict[str, Any]]:
+def _weights(found: Pass, images: Array | None, keys: dict[Node, str]) -> list[dict[str, Any]]:
     """Return the three factors of every weight of every Linear layer, for the one example."""
     sweeped, labels = found.sweep(), found.labels
     layers = []
@@ -215,7 +227,7 @@ def _weights(found: Pass, images: Array | None) -> list[dict[str, Any]]:
             factors = three_factors(found, node, name, sweeped)
         except OptionError:
             continue
-        layers.append(_layer(name, node, factors, labels, images))
+        layers.append({**_layer(name, node, factors, labels, images), "node": keys[node]})
     return layers
 
 
@@ -234,9 +246,8 @@ def _layer(
         "error": packed(factors.error[0]),
         "slope": packed(factors.slope[0]),
         "input": packed(factors.inputs[0]),
-        "weight": packed(node.value()),
-        "partial": packed(factors.partial),
         "start": _start(factors),
+        "data": given is not None and not given.inputs,
     }
     of_image = images is not None and factors.inputs.shape[1] == images[0].size
     if images is not None and of_image and given is not None and not given.inputs:
@@ -249,6 +260,14 @@ def _start(factors: Factors) -> list[int]:
     return [
         int(i) for i in np.unravel_index(np.abs(factors.partial).argmax(), factors.partial.shape)
     ]
+
+
+def _network(model: Any, x: Array) -> Drawing | None:
+    """Return the picture of units and weights, for models of Linear layers."""
+    try:
+        return network(model, x).drawing()
+    except OptionError:
+        return None
 
 
 # --- the step --------------------------------------------------------------------------------

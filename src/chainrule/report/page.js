@@ -100,8 +100,9 @@
     };
   };
 
-  // --- the stepper -------------------------------------------------------------------------------
   const nodes = new Map(graph.nodes.map((node) => [node.key, node]));
+
+  // --- the stepper -------------------------------------------------------------------------------
   const forward = graph.nodes.map((node) => ({ node, turned: false }));
   const backward = graph.nodes.filter((node) => node.partial).reverse();
   const steps = forward.concat(backward.map((node) => ({ node, turned: true })));
@@ -144,8 +145,9 @@
     const outer = box.getBoundingClientRect();
     const inner = group.getBoundingClientRect();
     const top = inner.top - outer.top + box.scrollTop - (outer.height - inner.height) / 2;
-    const left = inner.left - outer.left + box.scrollLeft - (outer.width - inner.width) / 2;
-    box.scrollTo({ top, left });
+    const inside = inner.left >= outer.left && inner.right <= outer.right;
+    const middle = inner.left - outer.left + box.scrollLeft - (outer.width - inner.width) / 2;
+    box.scrollTo({ top, left: inside ? box.scrollLeft : middle });
   };
   const stepText = () => {
     if (!at) return `0 of ${steps.length}`;
@@ -243,6 +245,8 @@
     const index = indexOf(node.shape, chosen);
     const row = node.rows[chosen];
     const value = show(numbers(node.value)[chosen]);
+    const feature = node.data ? graph.features[index[index.length - 1]] : "";
+    if (feature) box.append(element("p", feature, "muted"));
     const lead = element("p", `${named(node.label, index)} = `);
     if (row) {
       lead.append(`${row[0]}`);
@@ -344,7 +348,7 @@
   };
   const showWeight = () => {
     const layer = layers[state.layer];
-    const [units, inputs] = layer.weight.shape;
+    const [units, inputs] = nodes.get(layer.node).shape;
     state.unit = Math.max(0, Math.min(units - 1, state.unit));
     state.input = Math.max(0, Math.min(inputs - 1, state.input));
     unitBox.max = units - 1;
@@ -357,15 +361,15 @@
     const error = numbers(layer.error);
     const slope = numbers(layer.slope);
     const given = numbers(layer.input);
-    const weight = numbers(layer.weight);
-    const partial = numbers(layer.partial);
+    const weight = numbers(nodes.get(layer.node).value);
+    const partial = numbers(nodes.get(layer.node).partial);
     const name = named(layer.label, [unit, input]);
     byId("factors").replaceChildren(
       factorCard("error", show(error[unit]), named(layer.error_name, [unit]), "back"),
       element("div", "·", "sign"),
       factorCard("activation slope", show(slope[unit]), slopeName(layer, unit), ""),
       element("div", "·", "sign"),
-      factorCard("input", show(given[input]), named(layer.input_name, [input]), "front"),
+      factorCard("input", show(given[input]), inputName(layer, input), "front"),
       element("div", "=", "sign"),
       factorCard("partial derivative", show(partial[flat]), `∂${layer.output}/∂${name}`, "result"),
       factorCard("the weight itself", show(weight[flat]), `${name} of ${layer.name}`, ""),
@@ -395,6 +399,10 @@
       `the inputs ${layer.input_name}`);
     draw("slopes", row(partial), rows, columns, { chosen: input }, pickInput,
       `∂${layer.output}/∂${layer.label}, all inputs of unit ${unit}`);
+  };
+  const inputName = (layer, input) => {
+    const name = layer.data ? graph.features[input] : "";
+    return named(layer.input_name, [input]) + (name ? `: ${name}` : "");
   };
   const slopeName = (layer, unit) => {
     if (layer.slope_name === "1") return "1: no activation follows";
