@@ -172,6 +172,14 @@ def test_sorted_rows_do_not_make_row_numbers_leak_by_repeated_values() -> None:
     assert leaking_features({"name": names}, np.repeat([0, 1], 50)) == []
 
 
+def test_a_rare_class_hides_no_leak_and_large_data_is_sampled() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 3, 5000)
+    target[2500] = 3
+    columns = {"copy": target * 1.5, "half": np.where(rng.random(5000) < 0.9, target, 0)}
+    assert [one.where for one in leaking_features(columns, target)] == ["copy"]
+
+
 def test_missing_values_are_left_out() -> None:
     target = np.tile([0, 1], 40)
     column = np.where(np.arange(80) % 5 == 0, np.nan, target * 2.0)

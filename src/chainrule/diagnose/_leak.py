@@ -26,6 +26,7 @@ FEWEST_ROWS = 20
 # Up to this many rows a value must share on average to count as a category.
 ROWS_A_VALUE = 4
 NEIGHBOURS = 2
+FEWEST_OF_A_CLASS = 3
 SAMPLE = 1024
 
 
@@ -166,7 +167,9 @@ def _class_recall(column: Array, goal: Array) -> float:
         mine = votes[group]
         mine[np.arange(len(goal)), goal] -= 1  # the row itself has no vote
         answer = np.where(mine.sum(1) > 0, mine.argmax(1), -1)
-    return float(np.mean([(answer[goal == c] == c).mean() for c in range(classes)]))
+    # A class of one or two examples cannot be told from the others of its kind.
+    usual = [c for c in range(classes) if (goal == c).sum() >= FEWEST_OF_A_CLASS]
+    return float(np.mean([(answer[goal == c] == c).mean() for c in usual or range(classes)]))
 
 
 def _from_neighbours(column: Array, goal: Array, classes: int) -> Array:
