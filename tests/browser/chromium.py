@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,6 +31,13 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 SECONDS = 30.0
+# The browser reads commands from descriptor 3 and writes answers to 4.
+CONNECT = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def executable() -> str | None:
@@ -147,17 +155,18 @@ def browser() -> Iterator[Page]:
     receive, from_browser = os.pipe()
     # Away from the low numbers, so that neither is overwritten when it becomes 3 or 4.
     ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 64) for end in (to_browser, from_browser)]
-
-    def connect() -> None:
-        """Give the browser its two ends: it reads commands from 3 and writes answers to 4."""
-        os.dup2(ends[0], 3)
-        os.dup2(ends[1], 4)
-
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [found, *FLAGS, f"--user-data-dir={profile}"],
-            preexec_fn=connect,
-            pass_fds=(3, 4),
+            [
+                sys.executable,
+                "-c",
+                CONNECT,
+                *map(str, ends),
+                found,
+                *FLAGS,
+                f"--user-data-dir={profile}",
+            ],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

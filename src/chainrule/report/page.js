@@ -45,12 +45,12 @@
   // --- pictures of arrays ----------------------------------------------------------------------
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--cr-${name}`).trim();
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const grid = (shape, picture) => {
+  const grid = (shape, picture, widest = 32) => {
     if (picture) return picture;
     const size = shape.reduce((a, b) => a * b, 1);
     const last = shape.length ? shape[shape.length - 1] : 1;
     if (size / last > 1) return [size / last, last];
-    if (last <= 32) return [1, last];
+    if (last <= widest) return [1, last];
     const columns = Math.ceil(Math.sqrt(last * 2));
     return [Math.ceil(last / columns), columns];
   };
@@ -375,7 +375,7 @@
       factorCard("the weight itself", show(weight[flat]), `${name} of ${layer.name}`, ""),
     );
     const room = (canvas) => Math.max(160, Math.min(320, canvas.parentElement.clientWidth || 260));
-    const [rows, columns] = grid([inputs], layer.picture);
+    const [rows, columns] = grid([inputs], layer.picture, 12);
     const draw = (id, values, r, c, options, pick, caption) => {
       const canvas = byId(id);
       paint(canvas, values, r, c, { width: room(canvas), ...options });
@@ -383,7 +383,7 @@
       byId(`${id}-caption`).textContent = caption;
     };
     const perUnit = error.map((value, i) => value * slope[i]);
-    const [unitRows, unitColumns] = grid([units]);
+    const [unitRows, unitColumns] = grid([units], undefined, 12);
     draw("units", perUnit, unitRows, unitColumns, { chosen: unit, cell: 26 }, (i) => {
       state.unit = i;
       showWeight();
