@@ -103,7 +103,7 @@ class _Planner:
         started = time.perf_counter()
         graph = step.graph
         owned = {output for source, output in step.state if _changes(step, source, output)}
-        prepared, rewrites = prepare(graph, owned)
+        prepared, rewrites = prepare(graph, owned | set(step.sums))
         self.workshop.add_time("simplify", started)
         leaves: dict[Node, Buffer] = {}
         for number, (source, _) in enumerate(step.state):

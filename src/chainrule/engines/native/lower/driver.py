@@ -21,7 +21,6 @@ AGREED = DONE + 64  # two int64 on lines of their own: what the first thread dec
 TABLE = AGREED + 128  # pointers to outside memory
 TABLE_ENTRIES = 56
 HEADER = TABLE + 8 * TABLE_ENTRIES
-MAX_THREADS = 256
 
 
 @dataclass

@@ -159,6 +159,12 @@ _MANY_ROWS = 48
 _LARGE_FACTOR = 1 << 17
 
 
+def _depth_class(left: Any, right: Any, depth: int, columns: int) -> int:
+    """Equal for depths that one kernel serves; where both factors lie along it, it is fixed."""
+    fixed = left[2][1] == 1 and right[2][0] == 1
+    return depth if fixed else -int(depth * columns >= _LARGE_FACTOR)
+
+
 def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: int) -> list[int]:
     """Strides of a product's operand along the leading dimensions of the result."""
     lead = list(strides[:-2])
@@ -199,7 +205,7 @@ def _lower_product(context: Context, cluster: Cluster) -> list[Task]:
     lie = (row_axis, column_axis)
     kernel = context.kernel(
         product,
-        (behind.code(anchor), rows >= _MANY_ROWS, depth * columns >= _LARGE_FACTOR),
+        (behind.code(anchor), rows >= _MANY_ROWS, _depth_class(left, right, depth, columns)),
         {"rows": rows, "depth": depth},
         n=columns,
         a=Operand(anchor.dtype, left[2]),
