@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.engines import native
 from chainrule.errors import EngineError, TraceError
-from chainrule.train import EngineWarning, Run, Trainer, recorder, session
+from chainrule.train import EngineWarning, ResumeWarning, Run, Trainer, recorder, session
 from chainrule.train import native as train_native
 
 RNG = np.random.default_rng(2)
@@ -290,6 +290,14 @@ class Peeking(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return x * 2 if x.sum().item() > 0 else x
+
+
+def test_going_on_with_another_engine_is_said() -> None:
+    fit(make_trainer(engine="numpy"), run="a", epochs=1)
+    with pytest.warns(ResumeWarning, match="the engine was numpy and is native"):
+        run = fit(make_trainer(), run="a", epochs=2, resume=True)
+    assert run.epochs == 2
+    assert cr.train.open_run("a").config["engine"] == "native"
 
 
 def test_auto_says_why_it_takes_the_slower_engine() -> None:

@@ -42,6 +42,12 @@ class Recorder:
         self._last_metrics = self._last_checkpoint = clock()
         self._last_step = -1
 
+    def describe(self) -> None:
+        """Write the run's settings, now that its engine is chosen."""
+        if self._store is not None:
+            assert self.run._id is not None
+            self._store.set_config(self.run._id, self.run.config)
+
     def update(self, *, epochs: int, steps: int) -> None:
         """Tell how far the training is."""
         self.run.epochs, self.run.steps = epochs, steps

@@ -249,6 +249,7 @@ class Trainer:
         try:
             self.model.train()
             runner = self._runner(examples, batching, run, progress)
+            recorder.describe()
             session = Session(
                 runner=runner,
                 examples=examples,
@@ -318,12 +319,7 @@ class Trainer:
         check_same(run.config, settings, run.name)
         changed = differences(run.versions, run.processor)
         if changed:
-            warnings.warn(
-                f"run {run.name!r} goes on, but its bits may differ from those of an unbroken run: "
-                f"{'; '.join(changed)}",
-                ResumeWarning,
-                stacklevel=5,
-            )
+            _warn_of_other_bits(run, changed)
         restore_state(tree, self.model, self.optimizer)
         if self.scheduler is not None and tree["scheduler"] is not None:
             self.scheduler.load_state_dict(tree["scheduler"])
@@ -380,6 +376,9 @@ class Trainer:
                 note = f"the numpy engine is used, which is slower: {error}"
                 run.notes.append(note)
                 warnings.warn(note, EngineWarning, stacklevel=4)
+        before = run.config.get("engine", runner.engine)
+        if before != runner.engine:
+            _warn_of_other_bits(run, [f"the engine was {before} and is {runner.engine}"])
         run.config["engine"] = runner.engine
         found: Runner = runner
         return found
@@ -435,6 +434,15 @@ def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
         for name, numbers in run.history.items()
         if name.startswith("validation_")
     }
+
+
+def _warn_of_other_bits(run: Run, changed: Sequence[str]) -> None:
+    warnings.warn(
+        f"run {run.name!r} goes on, but its bits may differ from those of an unbroken run: "
+        f"{'; '.join(changed)}",
+        ResumeWarning,
+        stacklevel=6,
+    )
 
 
 def _restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:
