@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ._measure import heading
 
-ALL = ("eager", "overhead", "training")
+ALL = ("eager", "overhead", "training", "limits")
 
 
 def main(names: list[str]) -> int:
