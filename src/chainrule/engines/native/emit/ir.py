@@ -236,6 +236,14 @@ class Function:
         text = f"getelementptr {element}, ptr {pointer.text}, i64 {offset.text}"
         return self.value(text, PTR)
 
+    def anchor(self, pointer: Value) -> Value:
+        """The same pointer, opaque to loop analysis.
+
+        Many constant distances from one pointer make LLVM's strength reduction weigh every one of
+        them; from an anchored pointer they are plain displacements, and code is made sooner.
+        """
+        return self.value(f"freeze ptr {pointer.text}", PTR)
+
     def load(self, pointer: Value, type: Type, offset: int = 0, *, fixed: bool = False) -> Value:
         """Load a scalar or vector; ``offset`` counts elements.
 

@@ -130,8 +130,8 @@ def accumulate(
     panel = function.offset(form.b, function.mul(column, b_column), element)
 
     def turn(k: Value, sums: list[Value]) -> list[Value]:
-        along_a = function.offset(first, function.mul(k, a_depth), element)
-        along_b = function.offset(panel, function.mul(k, b_depth), element)
+        along_a = function.anchor(function.offset(first, function.mul(k, a_depth), element))
+        along_b = function.anchor(function.offset(panel, function.mul(k, b_depth), element))
         done = []
         vectors = []
         for span in pieces:

@@ -90,8 +90,8 @@ class _Dot:
         e = Emitter(function, self.lanes)
 
         def turn(k: Value, sums: list[Value], part: Part = None) -> list[Value]:
-            at_a = function.offset(first_a, k, element)
-            at_b = function.offset(first_b, k, element)
+            at_a = function.anchor(function.offset(first_a, k, element))
+            at_b = function.anchor(function.offset(first_b, k, element))
 
             def vector(pointer: Value, offset: int) -> Value:
                 at = function.offset(pointer, offset, element)

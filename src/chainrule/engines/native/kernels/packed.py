@@ -22,6 +22,7 @@ from .tiles import Ending, Problem, Tile, over_rows
 # Rows whose sums are kept in scratch, and the depth of B that is copied at once.
 _ROWS = 384
 _DEPTH = 256
+_PANELS_TO_SHARE = 4
 
 _Visit = Callable[[Emitter, Value, Value, Value, Span], None]
 
@@ -44,21 +45,30 @@ def add(module: Module, problem: Problem, names: list[str]) -> Kernel:
     copy = _copy_function(module, problem, tile)
     multiply = _multiply_function(module, problem, tile)
 
-    def write(function: Function) -> None:
-        _Driver(function, problem, tile, copy, multiply).write()
+    # Few panels cannot be shared: then the rows are, and every thread copies for itself.
+    by_rows = -(-problem.n // tile.columns) < _PANELS_TO_SHARE
+    extents = ("k",) if by_rows else ("m", "k")
 
-    name = module.shared("packed", parameters(names, ("m", "k")), write)
+    def write(function: Function) -> None:
+        _Driver(function, problem, tile, copy, multiply, by_rows).write()
+
+    name = module.shared("packed", parameters(names, extents), write)
     scratch = (_ROWS + _DEPTH) * tile.columns * problem.dtype.itemsize
-    return Kernel(
-        name, tuple(names), ("m", "k"), "columns", tile.columns, scratch=scratch, form="packed"
-    )
+    axis, grain = ("rows", tile.rows) if by_rows else ("columns", tile.columns)
+    return Kernel(name, tuple(names), extents, axis, grain, scratch=scratch, form="packed")
 
 
 class _Driver:
     """Writes the loops around the copy and the small product."""
 
     def __init__(
-        self, function: Function, problem: Problem, tile: Tile, copy: str, multiply: str
+        self,
+        function: Function,
+        problem: Problem,
+        tile: Tile,
+        copy: str,
+        multiply: str,
+        by_rows: bool,
     ) -> None:
         self.function, self.problem, self.tile = function, problem, tile
         self.copy, self.multiply = copy, multiply
@@ -66,7 +76,10 @@ class _Driver:
         params = function.params
         self.a, self.b = params[:2]
         self.ending = Ending(function, problem, params[2 : 2 + count])
-        scratch, self.rows, self.depth, self.start, self.stop = params[2 + count :]
+        scratch, *rows, self.depth, start, stop = params[2 + count :]
+        zero = function.i64(0)
+        self.rows = (start, stop) if by_rows else (zero, rows[0])
+        self.columns = (zero, function.i64(problem.n)) if by_rows else (start, stop)
         self.sums = scratch
         self.element = of(problem.dtype).element
         self.panel = function.offset(scratch, _ROWS * tile.columns, self.element)
@@ -76,23 +89,22 @@ class _Driver:
         function, width = self.function, self.tile.columns
 
         def panel(column: Value, _: list[Value]) -> None:
-            many = function.min(function.sub(self.stop, column), width)
+            many = function.min(function.sub(self.columns[1], column), width)
             # The sums of one panel do not depend on where a split begins: lanes are columns.
             function.loop(
-                0,
-                self.rows,
+                *self.rows,
                 _ROWS,
                 [],
                 lambda row, _: self._block(row, column, many),
                 guard=True,
             )
 
-        function.loop(self.start, self.stop, width, [], panel, guard=True)
+        function.loop(*self.columns, width, [], panel, guard=True)
         function.ret()
 
     def _block(self, row: Value, column: Value, many: Value) -> None:
         function, problem = self.function, self.problem
-        rows = function.min(function.sub(self.rows, row), _ROWS)
+        rows = function.min(function.sub(self.rows[1], row), _ROWS)
         self._begin(row, rows, column, many)
         b_depth, b_column = problem.b.strides
         a_row, a_depth = problem.a.strides

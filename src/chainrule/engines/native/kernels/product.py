@@ -20,8 +20,9 @@ from .common import Body, Kernel, Operand, numbered, parameters
 from .dot import write_dot
 from .tiles import Problem
 
-# Below this many rows a copy of B is not worth its time.
-_ROWS_TO_PACK = 48
+# A copy of B pays when it does not fit the caches near a core, and for many rows.
+_ROWS_TO_PACK = 256
+_CACHES_TO_PACK = 4
 
 
 def product(
@@ -82,7 +83,8 @@ def product(
 def choose_form(module: Module, problem: Problem) -> str:
     """``broadcast``, ``dot`` or ``packed``, by layout and size."""
     size = problem.depth * problem.n * problem.dtype.itemsize
-    large = size > module.target.second_cache // 2 and problem.rows >= _ROWS_TO_PACK
+    far = size > _CACHES_TO_PACK * module.target.second_cache
+    large = far and problem.rows >= _ROWS_TO_PACK
     along_k = problem.a.strides[1] == 1 and problem.b.strides[0] == 1
     if along_k and (problem.n == 1 or problem.b.strides[1] != 1):
         return "packed" if large else "dot"

@@ -179,7 +179,7 @@ class Ending:
     def _at(self, which: int, row: int, span: Span) -> Value:
         """Pointer to an operand's element: from the tile's first by a known distance."""
         if which not in self._bases:
-            self._bases[which] = self.bound.at(which, self._place)
+            self._bases[which] = self.function.anchor(self.bound.at(which, self._place))
         operand = self.bound.operands[which]
         distance = row * operand.strides[0] + span.start * operand.strides[1]
         element = memory_type(operand.dtype).element
