@@ -142,3 +142,18 @@ def test_sixty_nodes_stay_readable() -> None:
     drawing = view.drawing()
     assert len(view.data["nodes"]) == 59
     assert drawing.width < 1500 or drawing.height < 6000
+
+
+def test_a_result_without_history_says_how_to_keep_it() -> None:
+    y = cr.tensor(2.0) * 3.0
+    assert "`with cr.record():` keeps" in explain.graph(y).text()
+    assert "`with cr.record():` keeps" in explain.steps(y).text()
+
+
+def test_a_long_chain_is_written_in_pieces() -> None:
+    x = cr.tensor(0.5, requires_grad=True)
+    for _ in range(400):
+        x = x.sin()
+    lines = explain.graph(x).text().splitlines()
+    assert len([line for line in lines if "(below)" in line]) > 10
+    assert max(len(line) for line in lines) < 250

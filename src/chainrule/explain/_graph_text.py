@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._graph import Seen
 
 DEEPEST = 24
+NO_HISTORY = "(a leaf: given, or computed without history, which `with cr.record():` keeps)"
 Rows = list[tuple[str, str]]
 
 
@@ -57,6 +58,8 @@ def tree_lines(blocks: Sequence[Block], known: Mapping[Node, Seen], labels: Labe
                     below + ("   " if last else "│  "),
                 )
             )
+    if len(rows) == 1 and not known[labels.output].node.inputs:
+        rows.append((NO_HISTORY, ""))
     width = max((len(left) for left, right in rows if right), default=0)
     lines = [f"{left:<{width}}   {right}".rstrip() for left, right in rows]
     return lines + _legend(labels, blocks, known)

@@ -28,6 +28,7 @@ from ._expression import (
     numbers,
     scale,
 )
+from ._graph_text import NO_HISTORY
 from ._names import Labels
 from ._numbers import factor, show
 from ._rules import MOVES, expand
@@ -284,6 +285,8 @@ def _lines(found: list[Step], labels: Labels) -> list[str]:
         width = len(rows[0][0])
         lines += [f"{indent}{left:<{width}} = {right}" for left, right in rows]
         lines += [indent + " " * width + "   " + text for text in _largest(step)]
+    if not found[0].element.node.inputs:
+        lines.append(NO_HISTORY)
     return lines + _legend(found, labels)
 
 

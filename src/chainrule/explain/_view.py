@@ -140,7 +140,7 @@ def _page(title: str, svg: str, text: str) -> str:
 {variables_css(":root")}{picture_css()}
 body{{margin:0 auto;max-width:72rem;padding:1rem;background:var(--cr-paper);color:var(--cr-ink);
 font-family:{FONT};line-height:1.5}}
-h1{{font-size:1.25rem}} figure{{margin:0;overflow-x:auto}}
+h1{{font-size:1.25rem}} figure{{margin:0;overflow-x:auto}} figure .cr{{max-width:none}}
 pre{{background:var(--cr-panel);padding:1rem;border-radius:.5rem;overflow-x:auto;line-height:1.35}}
 </style></head><body>
 <h1>{escape(title)}</h1>
