@@ -165,3 +165,13 @@ def test_sigmoid_before_logits_loss_warns() -> None:
     x = cr.zeros(4, requires_grad=True)
     with pytest.warns(UserWarning, match=r"(?s)output of a sigmoid.*leave out the last sigmoid"):
         F.binary_cross_entropy_with_logits(x.sigmoid(), cr.zeros(4))
+
+
+def test_shapes_of_pairs() -> None:
+    x = cr.zeros(4, 3)
+    with message(ShapeError, "triplet_margin_loss: the shapes differ", "negative (4, 2)"):
+        F.triplet_margin_loss(x, x, cr.zeros(4, 2))
+    with message(ShapeError, "cosine_embedding_loss: target must be (4,)", "(4, 1)"):
+        F.cosine_embedding_loss(x, x, cr.zeros(4, 1))
+    with message(OptionError, "gaussian_nll_loss: var holds a negative variance"):
+        F.gaussian_nll_loss(x, x, -1.0)

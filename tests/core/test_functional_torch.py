@@ -323,6 +323,82 @@ def test_hinge_embedding_and_poisson(reduction: str) -> None:
         )
 
 
+PAIRS: list[tuple[str, dict[str, Any]]] = [
+    ("cosine_similarity", {}),
+    ("cosine_similarity", {"dim": 0}),
+    ("pairwise_distance", {}),
+    ("pairwise_distance", {"p": 1.0, "keepdim": True}),
+    ("pairwise_distance", {"p": 3.0}),
+]
+
+
+@pytest.mark.parametrize("name, options", PAIRS)
+def test_distances(name: str, options: dict[str, Any]) -> None:
+    ours, theirs = getattr(F, name), getattr(TF, name)
+    x, y = numbers(5, 4), numbers(5, 4, seed=1)
+    compare(lambda a, b: ours(a, b, **options), lambda a, b: theirs(a, b, **options), x, y)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_that_compare_examples(reduction: str) -> None:
+    x1, x2, x3 = (numbers(6, 4, seed=seed) for seed in range(3))
+    y = np.sign(numbers(6, seed=3))
+    names = [("margin_ranking_loss", x1[:, 0], x2[:, 0]), ("cosine_embedding_loss", x1, x2)]
+    for name, a, b in names:
+        options = {"margin": 0.2, "reduction": reduction}
+        compare(
+            lambda p, q, n=name, o=options: getattr(F, n)(p, q, cr.tensor(y), **o),
+            lambda p, q, n=name, o=options: getattr(TF, n)(p, q, torch.tensor(y), **o),
+            a.copy(),
+            b.copy(),
+        )
+    for more in ({}, {"p": 1.0, "margin": 3.0}, {"swap": True, "margin": 3.0}):
+        options = {**more, "reduction": reduction}
+        compare(
+            lambda *t, o=options: F.triplet_margin_loss(*t, **o),
+            lambda *t, o=options: TF.triplet_margin_loss(*t, **o),
+            x1,
+            x2,
+            x3,
+        )
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_margin_losses_of_classes_and_labels(reduction: str) -> None:
+    x, y = numbers(6, 4), np.array([0, 3, 2, 1, 1, 0])
+    labels = (numbers(6, 4, seed=1) > 0).astype(np.float32)
+    w = np.array([0.5, 1.0, 2.0, 3.0], np.float32)
+    for p in (1, 2):
+        compare(
+            lambda a, p=p: F.multi_margin_loss(
+                a, cr.tensor(y), p, 0.7, cr.tensor(w), reduction=reduction
+            ),
+            lambda a, p=p: TF.multi_margin_loss(
+                a, torch.tensor(y), p, 0.7, torch.tensor(w), reduction=reduction
+            ),
+            x,
+        )
+    compare(
+        lambda a: F.multilabel_soft_margin_loss(
+            a, cr.tensor(labels), cr.tensor(w), reduction=reduction
+        ),
+        lambda a: TF.multilabel_soft_margin_loss(
+            a, torch.tensor(labels), torch.tensor(w), reduction=reduction
+        ),
+        x,
+    )
+    variance = np.abs(numbers(6, 4, seed=2))
+    variance[0] = 1e-9
+    for full in (False, True):
+        compare(
+            lambda a, b, v, f=full: F.gaussian_nll_loss(a, b, v, f, reduction=reduction),
+            lambda a, b, v, f=full: TF.gaussian_nll_loss(a, b, v, f, reduction=reduction),
+            np.ones((6, 4), np.float32) * 1.001,
+            np.ones((6, 4), np.float32),
+            variance,
+        )
+
+
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 4, 3), (2, 2, 4, 3), (0, 3)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear(shape: tuple[int, ...], bias: bool) -> None:

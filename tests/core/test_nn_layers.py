@@ -106,6 +106,26 @@ def test_loss_modules_with_weights() -> None:
     assert ours_p == pytest.approx(expected, rel=1e-5)
 
 
+def test_pair_losses_as_modules() -> None:
+    a, b, c = array(5, 3), array(5, 3, seed=1), array(5, 3, seed=2)
+    y = np.sign(array(5, seed=3))
+    classes = np.array([0, 1, 2, 2, 1])
+    cases: list[tuple[str, dict[str, Any], tuple[Any, ...]]] = [
+        ("CosineSimilarity", {}, (a, b)),
+        ("PairwiseDistance", {"p": 1.0}, (a, b)),
+        ("MarginRankingLoss", {"margin": 0.3}, (a[:, 0].copy(), b[:, 0].copy(), y)),
+        ("CosineEmbeddingLoss", {"margin": 0.3}, (a, b, y)),
+        ("TripletMarginLoss", {"swap": True}, (a, b, c)),
+        ("MultiMarginLoss", {"p": 2}, (a, classes)),
+        ("MultiLabelSoftMarginLoss", {}, (a, (b > 0).astype(np.float32))),
+        ("GaussianNLLLoss", {"full": True}, (a, b, np.abs(c))),
+    ]
+    for name, options, inputs in cases:
+        ours = getattr(nn, name)(**options)(*map(cr.tensor, inputs))
+        theirs = getattr(torch.nn, name)(**options)(*map(torch.tensor, inputs))
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=2e-5, atol=1e-6)
+
+
 def test_dropout_in_numbers() -> None:
     cr.manual_seed(0)
     layer = nn.Dropout(0.3)

@@ -53,6 +53,8 @@ NORMS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("LayerNorm", ((3, 4),), {"eps": 1e-2}, (2, 3, 4)),
     ("LayerNorm", (4,), {"bias": False}, (6, 4)),
     ("LayerNorm", (4,), {"elementwise_affine": False}, (6, 4)),
+    ("GroupNorm", (2, 6), {}, (3, 6)),
+    ("GroupNorm", (3, 6), {"affine": False, "eps": 1e-2}, (2, 6, 2, 3)),
     ("RMSNorm", (4,), {}, (6, 4)),
     ("RMSNorm", ((3, 4),), {"eps": 0.1, "elementwise_affine": False}, (2, 3, 4)),
 ]
@@ -148,6 +150,10 @@ def test_errors_of_normalisation() -> None:
         F.batch_norm(cr.zeros(3, 2), None, None, cr.ones(3), training=True)
     with pytest.raises(ShapeError, match=r"(?s)last axes must be \(4,\); its shape is \(2, 3\)"):
         nn.LayerNorm(4)(cr.zeros(2, 3))
+    with pytest.raises(OptionError, match="GroupNorm: 4 groups do not divide 6 channels"):
+        nn.GroupNorm(4, 6)
+    with pytest.raises(ShapeError, match=r"must part into 2 equal groups.*shape is \(2, 3\)"):
+        F.group_norm(cr.zeros(2, 3), 2)
 
 
 @pytest.mark.parametrize("padding", [None, 1, -1])

@@ -35,6 +35,7 @@ from ._layers import flatten as flatten
 from ._layers import linear as linear
 from ._losses import binary_cross_entropy as binary_cross_entropy
 from ._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ._losses import gaussian_nll_loss as gaussian_nll_loss
 from ._losses import hinge_embedding_loss as hinge_embedding_loss
 from ._losses import huber_loss as huber_loss
 from ._losses import kl_div as kl_div
@@ -44,10 +45,18 @@ from ._losses import poisson_nll_loss as poisson_nll_loss
 from ._losses import smooth_l1_loss as smooth_l1_loss
 from ._losses import soft_margin_loss as soft_margin_loss
 from ._normalize import batch_norm as batch_norm
+from ._normalize import group_norm as group_norm
 from ._normalize import layer_norm as layer_norm
 from ._normalize import norm_node as norm_node
 from ._normalize import normalize as normalize
 from ._normalize import rms_norm as rms_norm
+from ._pairs import cosine_embedding_loss as cosine_embedding_loss
+from ._pairs import cosine_similarity as cosine_similarity
+from ._pairs import margin_ranking_loss as margin_ranking_loss
+from ._pairs import multi_margin_loss as multi_margin_loss
+from ._pairs import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from ._pairs import pairwise_distance as pairwise_distance
+from ._pairs import triplet_margin_loss as triplet_margin_loss
 from ._softmax import is_sigmoid as is_sigmoid
 from ._softmax import is_softmax as is_softmax
 from ._softmax import log_softmax as log_softmax

@@ -107,11 +107,11 @@ def cross_entropy(
     if is_softmax(scores):
         warn_caller(SOFTMAX_TWICE)
     axis = 1 if scores.ndim > 1 else 0
-    weights = _class_weights(weight, scores, axis, name)
+    weights = class_weights(weight, scores, axis, name)
     if wanted.dtype.is_float and wanted.shape == scores.shape:
         log_p = log_softmax_node(scores, axis)
         return Tensor(_of_shares(log_p, wanted, weights, axis, label_smoothing, reduction))
-    _check_classes(scores, wanted, ignore_index, name)
+    check_classes(scores, wanted, ignore_index, name)
     log_p = log_softmax_node(scores, axis)
     return Tensor(
         _of_classes(log_p, wanted, weights, axis, ignore_index, label_smoothing, reduction)
@@ -148,8 +148,8 @@ def nll_loss(
     if is_softmax(log_p):
         warn_caller(NOT_LOGARITHMS)
     axis = 1 if log_p.ndim > 1 else 0
-    weights = _class_weights(weight, log_p, axis, name)
-    _check_classes(log_p, wanted, ignore_index, name)
+    weights = class_weights(weight, log_p, axis, name)
+    check_classes(log_p, wanted, ignore_index, name)
     return Tensor(_of_classes(log_p, wanted, weights, axis, ignore_index, 0.0, reduction))
 
 
@@ -229,7 +229,8 @@ def _along(weights: Any, axis: int, rank: int) -> Any:
     return weights.reshape((weights.size, *(1,) * (rank - axis - 1)))
 
 
-def _class_weights(weight: Tensor | None, scores: Any, axis: int, function: str) -> Any:
+def class_weights(weight: Tensor | None, scores: Any, axis: int, function: str) -> Any:
+    """Return the node of one weight a class, or None where none are given."""
     if weight is None:
         return None
     node = float_node(weight, function, "weight")
@@ -241,7 +242,7 @@ def _class_weights(weight: Tensor | None, scores: Any, axis: int, function: str)
     return node
 
 
-def _check_classes(scores: Any, y: Any, ignore_index: int, function: str) -> None:
+def check_classes(scores: Any, y: Any, ignore_index: int, function: str) -> None:
     """Refuse targets of a wrong dtype, shape or range, with the fix."""
     if scores.ndim == 0:
         raise located(

@@ -389,3 +389,39 @@ def poisson_nll_loss(
         stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
         terms = terms + many.where(stirling, 0)
     return Tensor(reduced(terms, reduction))
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the negative log-likelihood of values under normal distributions.
+
+    A term is `(log v + (input - target)² / v) / 2`, v being the variance and at least `eps`.
+
+    Args:
+        input: the expected values, any shape.
+        target: the values, the same shape.
+        var: the variances: a number, or a tensor that broadcasts to that shape.
+        full: add `log(2π) / 2`.
+        eps: the smallest variance.
+        reduction: "mean", "sum" or "none".
+
+    >>> import chainrule as cr
+    >>> gaussian_nll_loss(cr.tensor([1.0]), cr.tensor([3.0]), cr.tensor([1.0])).item()
+    2.0
+    """
+    name = "gaussian_nll_loss"
+    x, y = _pair(input, target, reduction, name)
+    variance = Tensor([float(var)]).node if isinstance(var, int | float) else node_of(var, name)
+    if variance.has_value and (variance.value() < 0).any():
+        raise located(OptionError, f"{name}: var holds a negative variance")
+    # The bound moves the value and not the slope, as in PyTorch.
+    bounded = variance + (variance.maximum(eps) - variance).detach()
+    error = x - y
+    terms = (bounded.log() + error * error / bounded) * 0.5
+    return Tensor(reduced(terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction))

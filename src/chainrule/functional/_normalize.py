@@ -142,6 +142,44 @@ def layer_norm(
     return Tensor(_scaled(_standardised(x, mean, variance, eps), weight, bias, "layer_norm"))
 
 
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Standardise each example over groups of its channels.
+
+    Source: Wu and He, Group Normalization (2018).
+
+    Args:
+        input: (N, C, ...).
+        num_groups: how many groups the channels are parted into; it divides C.
+        weight, bias: (C,), multiply and add afterwards; or None.
+        eps: keeps the division finite.
+
+    >>> import chainrule as cr
+    >>> group_norm(cr.tensor([[1.0, 3.0, 5.0, 9.0]]), 2, eps=0.0).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+    x = float_node(input, "group_norm")
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        raise located(
+            ShapeError,
+            f"group_norm: the channels (axis 1) must part into {num_groups} equal groups; "
+            f"the input's shape is {x.shape}",
+        )
+    count, channels = x.shape[:2]
+    rows = x.reshape((count, num_groups, x.size // max(count * num_groups, 1)))
+    mean, variance = _moments(rows, (2,))
+    y = _standardised(rows, mean, variance, eps).reshape(x.shape)
+    across = (1, channels, *(1,) * (x.ndim - 2))
+    if weight is not None:
+        y = y * _channel(weight, across, "weight")
+    return Tensor(y if bias is None else y + _channel(bias, across, "bias"))
+
+
 def rms_norm(
     input: Tensor,
     normalized_shape: int | tuple[int, ...],

@@ -59,6 +59,15 @@ from ._module import Module as Module
 from ._normalization import BatchNorm1d as BatchNorm1d
 from ._normalization import BatchNorm2d as BatchNorm2d
 from ._normalization import BatchNorm3d as BatchNorm3d
+from ._normalization import GroupNorm as GroupNorm
 from ._normalization import LayerNorm as LayerNorm
 from ._normalization import RMSNorm as RMSNorm
+from ._pair_losses import CosineEmbeddingLoss as CosineEmbeddingLoss
+from ._pair_losses import CosineSimilarity as CosineSimilarity
+from ._pair_losses import GaussianNLLLoss as GaussianNLLLoss
+from ._pair_losses import MarginRankingLoss as MarginRankingLoss
+from ._pair_losses import MultiLabelSoftMarginLoss as MultiLabelSoftMarginLoss
+from ._pair_losses import MultiMarginLoss as MultiMarginLoss
+from ._pair_losses import PairwiseDistance as PairwiseDistance
+from ._pair_losses import TripletMarginLoss as TripletMarginLoss
 from ._parameter import Parameter as Parameter

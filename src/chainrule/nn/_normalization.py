@@ -9,7 +9,7 @@ import numpy as np
 from .. import functional as F
 from ..config import set_state
 from ..dtypes import float64
-from ..errors import ShapeError
+from ..errors import OptionError, ShapeError
 from ..tensor import Tensor, tensor
 from . import init
 from ._module import Module
@@ -229,6 +229,72 @@ class LayerNorm(Module):
             f"{self.normalized_shape}, eps={self.eps}, "
             f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
+
+
+class GroupNorm(Module):
+    """Standardise each example over groups of its channels.
+
+    Args:
+        num_groups: how many groups; it divides the number of channels.
+        num_channels: the number of channels C.
+        eps: keeps the division finite.
+        affine: whether a trained weight multiplies and a trained bias is added.
+        device, dtype: of the parameters.
+        bias: False leaves out the bias.
+
+    Shapes: (N, C, ...), and the same out.
+
+    Raises:
+        OptionError: when the groups do not divide the channels.
+
+    >>> import chainrule as cr
+    >>> cr.nn.GroupNorm(2, 4, eps=0.0)(cr.tensor([[1.0, 3.0, 5.0, 9.0]])).tolist()
+    [[-1.0, 1.0, -1.0, 1.0]]
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or num_channels % num_groups:
+            raise OptionError(
+                f"GroupNorm: {num_groups} groups do not divide {num_channels} channels"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        for name, present in (("weight", affine), ("bias", affine and bias)):
+            blank = init.blank((num_channels,), device, dtype)
+            self.register_parameter(name, Parameter(blank) if present else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start anew: weight 1, bias 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the standardised `input`."""
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """Name the settings."""
+        text = f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return f"{text}, bias={self.bias is not None}"
 
 
 class RMSNorm(Module):
