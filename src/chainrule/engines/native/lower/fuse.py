@@ -283,7 +283,7 @@ def fuse(graph: Graph) -> Fusion:
 
     Example:
         >>> import chainrule as cr
-        >>> graph = cr.graph.trace(lambda x: (x * 2.0 + 1.0).exp(), cr.ones(3)).graph
+        >>> graph = cr.trace(lambda x: (x * 2.0 + 1.0).exp(), cr.ones(3)).graph
         >>> [cluster.kind for cluster in fuse(graph).clusters()]
         ['map']
     """

@@ -20,6 +20,7 @@ from ....ops import elementwise as e
 from ....ops import index, product, reduction, shape
 from ....xp import numpy_
 from .build import COPY, Builder, constant_array, is_leaf, scalar_of
+from .ordering import order_by_rank, running_sum
 from .support import form
 
 FOLDED_ELEMENTS = 4096  # larger constants are not worth the memory and the time of compiling
@@ -449,6 +450,8 @@ REWRITES = {
     "argmax": (reduce_kept, argmax_of_one, argmax_along_last),
     "gather": (gather_one_a_row, gather_as_take),
     "scatter_add": (scatter_one_a_row, scatter_as_take_add),
+    "cumsum": (running_sum,),
+    "argsort": (order_by_rank,),
     "take": (take_rows,),
     "take_add": (take_add_rows,),
 }

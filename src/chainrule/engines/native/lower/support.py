@@ -38,7 +38,7 @@ SUPPORT: dict[str, str] = {
     **dict.fromkeys(("sum", "amax", "argmax"), "reduce"),
     "matmul": "product",
     **dict.fromkeys(_MOVED, "move"),
-    **dict.fromkeys(("detach", "scan", "pick", "custom"), "decomposed"),
+    **dict.fromkeys(("detach", "scan", "pick", "custom", "cumsum", "argsort"), "decomposed"),
 }
 
 REFUSED = (
