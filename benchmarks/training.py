@@ -213,7 +213,8 @@ def main() -> None:
         row = measure(case, options.rounds, options.threads)
         rows.append(row)
         print(
-            f"{row.name:24} {spread(row.ours):34} {spread(row.peer):34} {row.ratio:7.1f} {row.goal:5.1f}"
+            f"{row.name:24} {spread(row.ours):34} {spread(row.peer):34}"
+            f" {row.ratio:7.1f} {row.goal:5.1f}"
         )
         print(
             f"{'':24} first fit {row.ours_first_seconds:.3f} s, of it compiling"
