@@ -7,27 +7,34 @@ One object, :data:`STATE`, so that the one place that decides *when* to compute
 
 from __future__ import annotations
 
+import contextvars
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from . import dtypes
 from .errors import DTypeError
 
 
 class _State(threading.local):
-    """Settings of one thread; the class attributes are what a new thread starts with."""
+    """Settings of one thread.
 
-    grad_enabled: bool = True
-    recording: bool = False
-    trace: Any = None
-    scope: str = ""
-    # The node whose derivative is being built: its layer and line are those of the new nodes.
-    source: Any = None
-    # Whether NumPy has been told already not to warn about IEEE results.
-    quiet: bool = False
-    default_dtype: dtypes.DType = dtypes.float32
+    ``STATE.__dict__`` is this thread's settings as a plain dictionary, for code that reads several.
+    """
+
+    def __init__(self) -> None:
+        self.grad_enabled: bool = True
+        self.recording: bool = False
+        self.trace: Any = None
+        self.scope: str = ""
+        # The node whose derivative is being built: its layer and line are those of the new nodes.
+        self.source: Any = None
+        self.default_dtype: dtypes.DType = dtypes.float32
+        # Where NumPy does not warn about IEEE results: to run one call in it is cheaper than
+        # ``np.errstate`` around the call.
+        self.ignoring = contextvars.copy_context()
+        self.ignoring.run(np.seterr, all="ignore")
 
 
 STATE = _State()
@@ -49,8 +56,7 @@ class _Version:
 VERSION = _Version()
 
 
-@contextmanager
-def set_state(**settings: Any) -> Iterator[None]:
+class set_state:
     """Change settings of this thread inside a ``with`` block.
 
     Example:
@@ -60,14 +66,19 @@ def set_state(**settings: Any) -> Iterator[None]:
         >>> STATE.scope
         ''
     """
-    before = {name: getattr(STATE, name) for name in settings}
-    for name, setting in settings.items():
-        setattr(STATE, name, setting)
-    try:
-        yield
-    finally:
-        for name, setting in before.items():
-            setattr(STATE, name, setting)
+
+    __slots__ = ("_before", "_settings")
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> None:
+        state = STATE.__dict__
+        self._before = {name: state[name] for name in self._settings}
+        state.update(self._settings)
+
+    def __exit__(self, *exception: object) -> None:
+        STATE.__dict__.update(self._before)
 
 
 def set_default_dtype(dtype: Any) -> None:

@@ -20,6 +20,9 @@ from ..ops import constant
 from ..ops._apply import constant_array
 from ..ops.shape import sum_to
 
+# (consumer, slot, gradient) of each use of a node.
+Parts = dict[Node, list[tuple[Node, int, Any]]]
+
 
 class Part(NamedTuple):
     """One term of a gradient: what came back from one use of the node.
@@ -51,7 +54,7 @@ class Sweep:
     def __init__(self, outputs: Sequence[Node]) -> None:
         self.outputs = tuple(outputs)
         self.gradients: dict[Node, Node] = {}
-        self._parts: dict[Node, list[Part]] = {}
+        self._parts: Parts = {}
         self._labels: dict[Node, list[Node]] = {}
 
     @property
@@ -64,14 +67,7 @@ class Sweep:
 
     def parts(self, node: Node) -> list[Part]:
         """The terms of a node's gradient, one for each use of it."""
-        return self._parts.get(node, [])
-
-    def _add(self, node: Node, part: Part) -> None:
-        found = self._parts.get(node)
-        if found is None:
-            self._parts[node] = [part]
-        else:
-            found.append(part)
+        return [Part(*part) for part in self._parts.get(node, ())]
 
     def _seed(self, output: Node, seed: Any) -> None:
         before: Any = self.gradients.get(output)
@@ -83,18 +79,18 @@ class Sweep:
         parts = self._parts.get(node)
         if parts is None:
             return total
-        for part in parts:
-            total = part.gradient if total is None else total + part.gradient
+        for _, _, term in parts:
+            total = term if total is None else total + term
         self.gradients[node] = total
         return total
 
     def _totals(self, node: Node) -> tuple[Any, ...] | None:
         """The same for a node of several outputs, which ``pick`` nodes use: one for each output."""
         totals: list[Any] = [None] * len(node.aval)
-        for part in self.parts(node):
-            index = part.consumer.attrs["index"]
+        for pick, _, term in self._parts.get(node, ()):
+            index = pick.attrs["index"]
             before = totals[index]
-            totals[index] = part.gradient if before is None else before + part.gradient
+            totals[index] = term if before is None else before + term
         return None if all(total is None for total in totals) else tuple(totals)
 
     def _label(self) -> None:
@@ -150,28 +146,27 @@ def sweep_all(
     result = Sweep(outputs)
     for output, seed in seeds:
         result._seed(output, seed)
-    label = STATE.recording or STATE.trace is not None
-    before = STATE.source
-    quiet = STATE.quiet
-    STATE.quiet = True
+    state = STATE.__dict__
+    label = state["recording"] or state["trace"] is not None
+    before = state["source"]
     try:
-        with np.errstate(all="ignore"):
-            for node in reversed(order):
-                several = type(node.aval) is tuple
-                gradient: Any = result._totals(node) if several else result._total(node)
-                if gradient is None:
-                    continue
-                if adjust is not None and node.handle is not None and not several:
+        for node in reversed(order):
+            several = type(node.aval) is tuple
+            gradient: Any = result._totals(node) if several else result._total(node)
+            if gradient is None:
+                continue
+            if not several:
+                if adjust is not None and node.handle is not None:
                     gradient = result.gradients[node] = adjust(node, gradient)
-                if label and not several and gradient.op is not CONSTANT:
+                if label and gradient.op is not CONSTANT:
                     result._labels.setdefault(gradient, []).append(node)
-                if node.inputs:
-                    STATE.source = node
-                    _push(node, gradient, inside, result)
+            if node.inputs:
+                state["source"] = node
+                _push(node, gradient, inside, result._parts)
     finally:
-        STATE.source = before
-        STATE.quiet = quiet
-    result._label()
+        state["source"] = before
+    if label:
+        result._label()
     return result
 
 
@@ -194,53 +189,85 @@ def _region(
     """The nodes to visit, each after its inputs, and the same as a set."""
     everything = STATE.recording
     if wanted is None:
-        order = topological(
-            outputs, lambda node: node.requires_grad or (everything and differentiable(node))
+        order = (
+            topological(outputs, lambda node: node.requires_grad or differentiable(node))
+            if everything
+            else _requiring(outputs)
         )
         return order, set(order)
-    inside = set(wanted)
+    inside = {node for node in wanted if differentiable(node)}
     # A node whose history is not to be followed (made under no_grad, say) hides what is behind it,
     # although a trace keeps its inputs.
-    open_ = topological(outputs, lambda node: node.requires_grad or everything or node in inside)
-    for node in open_:
-        if node not in inside and any(source in inside for source in node.inputs):
-            inside.add(node)
-    return topological(outputs, inside.__contains__), inside
+    followed = topological(outputs, lambda one: one.requires_grad or everything or one in inside)
+    for node in followed:
+        if node in inside or not differentiable(node):
+            continue
+        for source in node.inputs:
+            if source in inside:
+                inside.add(node)
+                break
+    return [node for node in followed if node in inside], inside
 
 
-def _push(node: Node, gradient: Any, inside: Container[Node], result: Sweep) -> None:
+def _requiring(outputs: list[Node]) -> list[Node]:
+    """The nodes that require grad, each after its inputs: the usual case, in its own quick loop."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    for output in outputs:
+        if output in seen:
+            continue
+        seen.add(output)
+        stack = [(output, iter(output.inputs))]
+        while stack:
+            node, rest = stack[-1]
+            for source in rest:
+                if source.requires_grad and source not in seen:
+                    seen.add(source)
+                    if source.inputs:
+                        stack.append((source, iter(source.inputs)))
+                        break
+                    order.append(source)
+            else:
+                order.append(node)
+                stack.pop()
+    return order
+
+
+def _push(node: Node, gradient: Any, inside: Container[Node], parts: Parts) -> None:
     """Send a node's gradient to its inputs, by the op's rules."""
     op = node.op
-    rules = op.vjps
-    if not rules:
-        return
-    inputs = node.inputs
     if op.joint:
-        _push_jointly(node, gradient, inside, result)
+        _push_jointly(node, gradient, inside, parts)
         return
+    inputs, attrs, rules = node.inputs, node.attrs, op.vjps
     for slot, source in enumerate(inputs):
-        if source not in inside or not differentiable(source):
-            continue
-        rule = rules[0] if op.variadic else rules[slot]
-        if rule is None:
+        if source not in inside or not rules:
             continue
         if op.variadic:
-            term = rule(gradient, node, *inputs, slot=slot, **node.attrs)
+            term = rules[0](gradient, node, *inputs, slot=slot, **attrs)  # type: ignore[misc]
         else:
-            term = rule(gradient, node, *inputs, **node.attrs)
-        if type(source.aval) is not tuple and term.aval.shape != source.aval.shape:
-            term = sum_to(term, source.aval.shape)
-        result._add(source, Part(node, slot, term))
+            rule = rules[slot]
+            if rule is None:
+                continue
+            term = rule(gradient, node, *inputs, **attrs)
+        aval = source.aval
+        if term.aval is not aval and type(aval) is not tuple and term.aval.shape != aval.shape:
+            term = sum_to(term, aval.shape)
+        found = parts.get(source)
+        if found is None:
+            parts[source] = [(node, slot, term)]
+        else:
+            found.append((node, slot, term))
 
 
-def _push_jointly(node: Node, gradient: Any, inside: Container[Node], result: Sweep) -> None:
+def _push_jointly(node: Node, gradient: Any, inside: Container[Node], parts: Parts) -> None:
     """The same for an op whose one rule gives the gradients of all inputs at once."""
-    asked = tuple(source in inside and differentiable(source) for source in node.inputs)
+    asked = tuple([source in inside for source in node.inputs])
     rule: Any = node.op.vjps[0]
     terms = rule(gradient, node, *node.inputs, asked=asked, **node.attrs)
     for slot, (source, term) in enumerate(zip(node.inputs, terms, strict=True)):
         if term is not None:
-            result._add(source, Part(node, slot, term))
+            parts.setdefault(source, []).append((node, slot, term))
 
 
 def check_seed(output: Node, seed: Node) -> None:

@@ -80,7 +80,6 @@ class Op:
         joint: whether ``vjps`` is one rule for all inputs at once, called with ``asked=`` (which
             inputs' gradients are wanted) and, for an op of several outputs, with a tuple of their
             gradients; it gives a gradient, or None, for each input.
-        silent: whether NumPy never warns while computing it.
     """
 
     name: str
@@ -95,7 +94,6 @@ class Op:
     slopes: tuple[str, ...] = ()
     domain: tuple[float, float] = (-3.0, 3.0)
     variadic: bool = False
-    silent: bool = False
     joint: bool = False
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 

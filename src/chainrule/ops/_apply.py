@@ -23,7 +23,7 @@ from ..xp import numpy_ as XP
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OURS: dict[str, bool] = {}
 _CACHE_LIMIT = 4096
-_CONSTANTS: dict[tuple[Any, Any, DType], Node] = {}
+CONSTANTS: dict[tuple[Any, Any, DType], Node] = {}
 _ARRAY = np.ndarray
 
 _node_class: type[Node] = Node
@@ -35,9 +35,13 @@ def set_node_class(node_class: type[Node]) -> None:
     _node_class = node_class
 
 
-def where_am_i() -> tuple[CodeType, int] | None:
-    """The code and instruction of the nearest caller outside of chainrule."""
-    frame: FrameType | None = sys._getframe(2)
+def where_am_i(depth: int = 2) -> tuple[CodeType, int] | None:
+    """The code and instruction of the nearest caller outside of chainrule.
+
+    Args:
+        depth: how many frames are known to be chainrule's own.
+    """
+    frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename
@@ -50,7 +54,8 @@ def where_am_i() -> tuple[CodeType, int] | None:
     return None
 
 
-def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:
+# One function, branches and all: it is the inner loop of eager mode.
+def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:  # noqa: C901
     """Apply an op to nodes: one new node, computed now unless a trace is being made.
 
     Args:
@@ -81,44 +86,57 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:
         found = _infer(op, inputs, attrs, key)
     aval, casts, differentiable = found
     if casts is not None:
-        inputs = tuple(
-            [
-                node if dtype is None else cast_node(node, dtype)
-                for node, dtype in zip(inputs, casts, strict=True)
-            ]
-        )
-    state = STATE
-    requires_grad = False
-    if differentiable and state.grad_enabled:
-        for node in inputs:
-            if node.requires_grad:
-                requires_grad = True
-                break
-    trace = state.trace
-    value = None
-    if trace is None:
-        arrays = [node._value if type(node._value) is _ARRAY else node.value() for node in inputs]
-        try:
-            if op.silent or state.quiet:
-                value = op.array(XP, *arrays, **attrs)
-            else:
-                with np.errstate(all="ignore"):
-                    value = op.array(XP, *arrays, **attrs)
-        except ChainruleError as error:
-            raise located(error, op, inputs) from None
-        kind = type(value)
-        if kind is not _ARRAY and kind is not tuple:
-            value = np.asarray(value)
-        if not (requires_grad or state.recording):
-            # Nobody needs its history: a leaf.
-            return _node_class(INPUT, (), NO_ATTRS, aval, value)
-    source = state.source
+        inputs = _cast(inputs, casts)
+    state = STATE.__dict__
+    if state["trace"] is not None:
+        needs = any(node.requires_grad for node in inputs)
+        return _record(op, inputs, attrs, aval, None, needs and differentiable, state)
+    needs = False
+    arrays = []
+    for node in inputs:
+        value = node._value
+        arrays.append(value if type(value) is _ARRAY else node.value())
+        if node.requires_grad:
+            needs = True
+    try:
+        value = state["ignoring"].run(op.array, XP, *arrays, **attrs)
+    except ChainruleError as error:
+        raise located(error, op, inputs) from None
+    except RuntimeError as error:
+        if "cannot enter context" not in str(error):
+            raise
+        # Called from inside another op's meaning, where nothing warns already.
+        value = op.array(XP, *arrays, **attrs)
+    if type(value) is not _ARRAY and type(value) is not tuple:
+        value = np.asarray(value)
+    if (needs and differentiable and state["grad_enabled"]) or state["recording"]:
+        return _record(op, inputs, attrs, aval, value, needs and differentiable, state)
+    # Nobody needs its history: a leaf.
+    return _node_class(INPUT, (), NO_ATTRS, aval, value)
+
+
+def _record(
+    op: Op, inputs: Any, attrs: Any, aval: Any, value: Any, needs: bool, state: Any
+) -> Node:
+    """A node that keeps its history, with the layer and line that made it."""
+    requires_grad = needs and state["grad_enabled"]
+    source = state["source"]
     if source is None:
-        scope, origin = state.scope, where_am_i()
+        # This function's frame, where_am_i's and apply's are passed over.
+        scope, origin = state["scope"], where_am_i(3)
     else:
         scope, origin = source.scope, source.origin
     return _node_class(
-        op, inputs, attrs or NO_ATTRS, aval, value, requires_grad, scope, origin, trace
+        op, inputs, attrs or NO_ATTRS, aval, value, requires_grad, scope, origin, state["trace"]
+    )
+
+
+def _cast(inputs: tuple[Node, ...], casts: Any) -> tuple[Node, ...]:
+    return tuple(
+        [
+            node if dtype is None else cast_node(node, dtype)
+            for node, dtype in zip(inputs, casts, strict=True)
+        ]
     )
 
 
@@ -141,11 +159,11 @@ def constant(value: bool | int | float, dtype: DType) -> Node:
         array(2., dtype=float32)
     """
     key = (value, type(value), dtype)
-    found = _CONSTANTS.get(key)
+    found = CONSTANTS.get(key)
     if found is None:
         found = constant_array(np.asarray(value).astype(dtype.np), dtype)
-        if len(_CONSTANTS) < _CACHE_LIMIT:
-            _CONSTANTS[key] = found
+        if len(CONSTANTS) < _CACHE_LIMIT:
+            CONSTANTS[key] = found
     return found
 
 

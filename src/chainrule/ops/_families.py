@@ -23,7 +23,6 @@ def unary(
     infer: Callable[..., Any] = _infer.elementwise,
     promote: str | None = "float",
     domain: tuple[float, float] = (-3.0, 3.0),
-    silent: bool = False,
 ) -> Op:
     """An op that maps each element by itself; integers become floats unless ``promote`` is None."""
     return Op(
@@ -37,7 +36,6 @@ def unary(
         text=text,
         slopes=(slope,) if slope else (),
         domain=domain,
-        silent=silent,
     )
 
 
@@ -53,7 +51,6 @@ def binary(
     infer: Callable[..., Any] = _infer.elementwise,
     promote: str | None = "same",
     domain: tuple[float, float] = (-3.0, 3.0),
-    silent: bool = False,
 ) -> Op:
     """An op of two broadcast operands of one dtype."""
     return Op(
@@ -67,7 +64,6 @@ def binary(
         text=text,
         slopes=slopes,
         domain=domain,
-        silent=silent,
     )
 
 
@@ -81,5 +77,4 @@ def compare(name: str, array: Callable[..., Any], scalar: Callable[..., Any], si
         text="{0} " + sign + " {1}",
         tex="{0} " + sign + " {1}",
         infer=_infer.comparison,
-        silent=True,
     )

@@ -42,7 +42,6 @@ def _vjp(gradients: Any, out: Node, *inputs: Node, asked: Any, rule: Rule) -> li
 
 CUSTOM = Op(
     name="custom",
-    silent=True,
     infer=_infer,
     array=lambda xp, *arrays, rule: tuple(arrays[: rule.results]),
     vjps=(_vjp,),

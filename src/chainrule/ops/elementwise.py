@@ -22,7 +22,6 @@ def _sign(e: Any, x: Any) -> Any:
 
 NEG = unary(
     "neg",
-    silent=True,
     array=lambda xp, x: xp.negative(x),
     scalar=lambda e, x: e.neg(x),
     vjp=lambda g, y, x: -g,
@@ -82,7 +81,6 @@ SQRT = unary(
 )
 ABS = unary(
     "abs",
-    silent=True,
     array=lambda xp, x: xp.abs(x),
     scalar=lambda e, x: e.abs(x),
     vjp=lambda g, y, x: g * x.sign(),
@@ -94,7 +92,6 @@ ABS = unary(
 )
 SIGN = unary(
     "sign",
-    silent=True,
     array=lambda xp, x: xp.sign(x),
     scalar=lambda e, x: _sign(e, x),
     vjp=lambda g, y, x: g * 0,
@@ -153,7 +150,6 @@ SIGMOID = unary(
 )
 RELU = unary(
     "relu",
-    silent=True,
     array=lambda xp, x: xp.relu(x),
     scalar=lambda e, x: e.max(x, e.const(0, x)),
     vjp=lambda g, y, x: (y > 0).where(g, 0),
@@ -309,7 +305,6 @@ LOGICAL_OR = compare(
 )
 LOGICAL_NOT = unary(
     "logical_not",
-    silent=True,
     array=lambda xp, x: xp.logical_not(x),
     scalar=lambda e, x: e.lnot(e.cast(x, bool_)),
     vjp=None,
@@ -320,7 +315,6 @@ LOGICAL_NOT = unary(
 )
 WHERE = Op(
     name="where",
-    silent=True,
     infer=_infer.elementwise,
     array=lambda xp, c, a, b: xp.where(c, a, b),
     vjps=(
@@ -353,7 +347,6 @@ CAST = Op(
 )
 DETACH = unary(
     "detach",
-    silent=True,
     array=lambda xp, x: x,
     scalar=lambda e, x: x,
     vjp=None,
@@ -369,7 +362,6 @@ def _shift_infer(x: Aval, *, count: int) -> Aval:
 
 SHIFT_RIGHT = Op(
     name="shift_right",
-    silent=True,
     infer=_shift_infer,
     array=lambda xp, x, *, count: xp.right_shift(x, x.dtype.type(count)),
     vjps=(None,),

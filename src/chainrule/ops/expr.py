@@ -11,7 +11,7 @@ from . import index as i
 from . import order as o
 from . import reduction as r
 from . import shape as s
-from ._apply import apply, cast_node, constant, literal_dtype, set_node_class
+from ._apply import CONSTANTS, apply, cast_node, constant, literal_dtype, set_node_class
 from .product import MATMUL
 
 Number = bool | int | float
@@ -26,7 +26,13 @@ class Expr(Node):
     def _lift(self, other: Any) -> Node:
         if isinstance(other, Node):
             return other
-        return constant(other, literal_dtype(other, self.dtype))
+        dtype = self.aval.dtype
+        if not dtype.is_float:
+            dtype = literal_dtype(other, dtype)
+        # A float tensor gives its dtype to any number; the look-up spares two calls.
+        return CONSTANTS.get((other, type(other), dtype)) or constant(
+            other, literal_dtype(other, dtype)
+        )
 
     @property
     def literal(self) -> Number | None:
@@ -49,31 +55,36 @@ class Expr(Node):
         return result
 
     def __add__(self, other: Any) -> Expr:
-        return self._binary(e.ADD, other)
+        result: Expr = apply(e.ADD, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __radd__(self, other: Any) -> Expr:
         return self._swapped(e.ADD, other)
 
     def __sub__(self, other: Any) -> Expr:
-        return self._binary(e.SUB, other)
+        result: Expr = apply(e.SUB, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __rsub__(self, other: Any) -> Expr:
         return self._swapped(e.SUB, other)
 
     def __mul__(self, other: Any) -> Expr:
-        return self._binary(e.MUL, other)
+        result: Expr = apply(e.MUL, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __rmul__(self, other: Any) -> Expr:
         return self._swapped(e.MUL, other)
 
     def __truediv__(self, other: Any) -> Expr:
-        return self._binary(e.DIV, other)
+        result: Expr = apply(e.DIV, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __rtruediv__(self, other: Any) -> Expr:
         return self._swapped(e.DIV, other)
 
     def __pow__(self, other: Any) -> Expr:
-        return self._binary(e.POW, other)
+        result: Expr = apply(e.POW, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __rpow__(self, other: Any) -> Expr:
         return self._swapped(e.POW, other)
@@ -88,7 +99,8 @@ class Expr(Node):
         return self._binary(e.LE, other)
 
     def __gt__(self, other: Any) -> Expr:
-        return self._binary(e.GT, other)
+        result: Expr = apply(e.GT, self, other if isinstance(other, Expr) else self._lift(other))
+        return result
 
     def __ge__(self, other: Any) -> Expr:
         return self._binary(e.GE, other)
@@ -181,7 +193,8 @@ class Expr(Node):
 
     def amax(self, axes: Ints, keepdims: bool) -> Expr:
         """The largest over axes."""
-        return self._unary(r.AMAX, axes=axes, keepdims=keepdims)
+        result: Expr = apply(r.AMAX, self, axes=axes, keepdims=keepdims)
+        return result
 
     def cast(self, dtype: DType) -> Expr:
         """Another dtype; itself where it has it."""
@@ -190,15 +203,22 @@ class Expr(Node):
 
     def sum(self, axes: Ints, keepdims: bool) -> Expr:
         """The sum over axes."""
-        return self._unary(r.SUM, axes=axes, keepdims=keepdims)
+        result: Expr = apply(r.SUM, self, axes=axes, keepdims=keepdims)
+        return result
 
     def reshape(self, shape: Ints) -> Expr:
         """Another shape of as many elements; itself where it has it."""
-        return self if shape == self.shape else self._unary(s.RESHAPE, shape=shape)
+        if shape == self.aval.shape:
+            return self
+        result: Expr = apply(s.RESHAPE, self, shape=shape)
+        return result
 
     def expand(self, shape: Ints) -> Expr:
         """Broadcast to a shape; itself where it has it."""
-        return self if shape == self.shape else self._unary(s.EXPAND, shape=shape)
+        if shape == self.aval.shape:
+            return self
+        result: Expr = apply(s.EXPAND, self, shape=shape)
+        return result
 
     def permute(self, axes: Ints) -> Expr:
         """The axes in another order."""

@@ -69,7 +69,6 @@ def _gather_rule(g: Any, y: Any, x: Any, index: Any, *, axis: int) -> Any:
 
 TAKE = Op(
     name="take",
-    silent=True,
     infer=_infer_take,
     array=lambda xp, x, index, *, axis: xp.take(x, index, axis),
     vjps=(_take_rule, None),
@@ -86,7 +85,6 @@ TAKE_ADD = Op(
 )
 GATHER = Op(
     name="gather",
-    silent=True,
     infer=_infer_gather,
     array=lambda xp, x, index, *, axis: xp.gather(x, index, axis),
     vjps=(_gather_rule, None),
@@ -103,7 +101,6 @@ SCATTER_ADD = Op(
 )
 RANDOM_BITS = Op(
     name="random_bits",
-    silent=True,
     infer=_infer_bits,
     array=lambda xp, key, counter, *, shape: xp.random_bits(key, counter, shape),
     vjps=(None, None),

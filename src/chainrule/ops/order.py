@@ -29,7 +29,6 @@ def _running_rule(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
 ARGSORT = Op(
     name="argsort",
-    silent=True,
     infer=_infer_argsort,
     array=lambda xp, x, *, axis, descending: xp.argsort(x, axis, descending),
     vjps=(None,),

@@ -38,10 +38,7 @@ def _infer(a: Aval, b: Aval, *, ta: bool, tb: bool) -> Aval:
 
 
 def _array(xp: Any, a: Any, b: Any, *, ta: bool, tb: bool) -> Any:
-    return xp.matmul(
-        xp.swapaxes(a, -1, -2) if ta else a,
-        xp.swapaxes(b, -1, -2) if tb else b,
-    )
+    return xp.matmul(a.mT if ta else a, b.mT if tb else b)
 
 
 def _left(g: Any, y: Any, a: Any, b: Any, *, ta: bool, tb: bool) -> Any:

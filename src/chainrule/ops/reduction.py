@@ -53,7 +53,10 @@ def _kept(node: Any, x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _sum_rule(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return _kept(g, x, axes).expand(x.shape)
+    # Axes that went from the front come back by broadcasting alone.
+    if axes != tuple(range(len(axes))):
+        g = _kept(g, x, axes)
+    return g.expand(x.shape)
 
 
 def _amax_rule(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], keepdims: bool) -> Any:

@@ -124,7 +124,6 @@ SCAN = Op(
 )
 PICK = Op(
     name="pick",
-    silent=True,
     infer=_infer_pick,
     array=lambda xp, several, *, index: several[index],
     # The sweep keeps a gradient for each output, so this one passes as it is.

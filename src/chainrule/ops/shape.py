@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -49,12 +50,17 @@ def sum_to(g: Any, shape: Ints) -> Any:
         g: a node.
         shape: a shape that broadcasts to that of ``g``.
     """
-    if g.shape == shape:
+    if g.aval.shape == shape:
         return g
-    lead = g.ndim - len(shape)
-    stretched = tuple(lead + k for k, n in enumerate(shape) if n == 1 and g.shape[lead + k] != 1)
-    axes = tuple(range(lead)) + stretched
-    return g.sum(axes, False).reshape(shape) if stretched else g.sum(axes, False)
+    axes = _added_axes(g.aval.shape, shape)
+    return g.sum(axes, False).reshape(shape)
+
+
+@lru_cache(maxsize=4096)
+def _added_axes(full: Ints, shape: Ints) -> Ints:
+    lead = len(full) - len(shape)
+    stretched = tuple(lead + k for k, n in enumerate(shape) if n == 1 and full[lead + k] != 1)
+    return tuple(range(lead)) + stretched
 
 
 def _infer_slice(x: Aval, *, starts: Ints, stops: Ints, steps: Ints) -> Aval:
@@ -127,7 +133,6 @@ def _concat_rule(g: Any, y: Any, *parts: Any, slot: int, axis: int) -> Any:
 
 RESHAPE = Op(
     name="reshape",
-    silent=True,
     infer=_infer_reshape,
     array=lambda xp, x, *, shape: xp.reshape(x, shape),
     vjps=(lambda g, y, x, *, shape: g.reshape(x.shape),),
@@ -136,7 +141,6 @@ RESHAPE = Op(
 )
 PERMUTE = Op(
     name="permute",
-    silent=True,
     infer=_infer_permute,
     array=lambda xp, x, *, axes: xp.transpose(x, axes),
     vjps=(lambda g, y, x, *, axes: g.permute(_inverse(axes)),),
@@ -145,7 +149,6 @@ PERMUTE = Op(
 )
 EXPAND = Op(
     name="expand",
-    silent=True,
     infer=_infer_expand,
     array=lambda xp, x, *, shape: xp.broadcast_to(x, shape),
     vjps=(lambda g, y, x, *, shape: sum_to(g, x.shape),),
@@ -154,7 +157,6 @@ EXPAND = Op(
 )
 SLICE = Op(
     name="slice",
-    silent=True,
     infer=_infer_slice,
     array=lambda xp, x, *, starts, stops, steps: xp.slice(x, starts, stops, steps),
     vjps=(_slice_rule,),
@@ -163,7 +165,6 @@ SLICE = Op(
 )
 PAD = Op(
     name="pad",
-    silent=True,
     infer=_infer_pad,
     array=lambda xp, x, *, low, high, interior: xp.pad(x, low, high, interior),
     vjps=(_pad_rule,),
@@ -172,7 +173,6 @@ PAD = Op(
 )
 FLIP = Op(
     name="flip",
-    silent=True,
     infer=_infer_flip,
     array=lambda xp, x, *, axes: xp.flip(x, axes),
     vjps=(lambda g, y, x, *, axes: g.flip(axes),),
@@ -181,7 +181,6 @@ FLIP = Op(
 )
 CONCAT = Op(
     name="concat",
-    silent=True,
     infer=_infer_concat,
     array=lambda xp, *parts, axis: xp.concatenate(parts, axis),
     vjps=(_concat_rule,),
@@ -197,7 +196,6 @@ def _infer_iota(*, shape: Ints, axis: int, dtype: DType) -> Aval:
 
 IOTA = Op(
     name="iota",
-    silent=True,
     infer=_infer_iota,
     array=lambda xp, *, shape, axis, dtype: xp.iota(shape, axis, dtype.np),
     text="index",

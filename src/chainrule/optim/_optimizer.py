@@ -217,7 +217,7 @@ class Optimizer:
         if closure is not None:
             with set_state(grad_enabled=True):
                 loss = closure()
-        with set_state(grad_enabled=False, quiet=True), np.errstate(all="ignore"):
+        with set_state(grad_enabled=False):
             for group in self.param_groups:
                 active = [parameter for parameter in group["params"] if parameter.grad is not None]
                 if active:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff._sweep import check_seed, sweep
-from ..config import STATE, set_state
+from ..config import STATE
 from ..errors import GradientError, ShapeError
 from ..graph.node import INPUT, Node
 from ..ops import ADD, apply
@@ -235,12 +235,16 @@ class Tensor(Reduced):
         if gradient is not None:
             seed = lift(gradient, node)
             check_seed(node, seed)
-        with set_state(grad_enabled=create_graph):
+        before = STATE.grad_enabled
+        STATE.grad_enabled = create_graph
+        try:
             result = sweep(node, seed=seed, adjust=_run_hooks)
             for target, total in result.gradients.items():
                 handle = target.handle() if target.handle is not None else None
                 if handle is not None and (target.op is INPUT or handle._retains):
                     _accumulate(handle, total)
+        finally:
+            STATE.grad_enabled = before
 
 
 def _run_hooks(node: Node, gradient: Node) -> Node:

@@ -21,7 +21,7 @@ greater, greater_equal = jnp.greater, jnp.greater_equal
 logical_and, logical_or, logical_not = jnp.logical_and, jnp.logical_or, jnp.logical_not
 right_shift, where = jnp.right_shift, jnp.where
 reshape, transpose, broadcast_to, flip = jnp.reshape, jnp.transpose, jnp.broadcast_to, jnp.flip
-swapaxes, stack, zeros, as_array = jnp.swapaxes, jnp.stack, jnp.zeros, jnp.asarray
+stack, zeros, as_array = jnp.stack, jnp.zeros, jnp.asarray
 erf = jax.scipy.special.erf
 # The gradient of a maximum at a tie is ours to say, so JAX never differentiates these.
 sigmoid = jax.nn.sigmoid

@@ -14,6 +14,8 @@ from ._erf import erf as erf
 # Arrays are NumPy's; its stubs leave reductions with computed axes untyped.
 Array = Any
 _add: Any = np.add
+# Elements; below it copying costs less than NumPy's making of a strided view.
+_SMALL = 2048
 _maximum: Any = np.maximum
 
 add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
@@ -25,9 +27,30 @@ equal, not_equal, less, less_equal = np.equal, np.not_equal, np.less, np.less_eq
 greater, greater_equal = np.greater, np.greater_equal
 logical_and, logical_or, logical_not = np.logical_and, np.logical_or, np.logical_not
 right_shift, where = np.right_shift, np.where
-reshape, transpose, broadcast_to, flip = np.reshape, np.transpose, np.broadcast_to, np.flip
-swapaxes, stack, zeros = np.swapaxes, np.stack, np.zeros
+flip, stack, zeros = np.flip, np.stack, np.zeros
 matmul, as_array = np.matmul, np.asarray
+
+
+def reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    """The same elements in another shape."""
+    return x.reshape(shape)
+
+
+def transpose(x: Array, axes: tuple[int, ...]) -> Array:
+    """The axes in another order."""
+    return x.transpose(axes)
+
+
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """The array with axes of length 1 stretched; small ones are copied, which is sooner done."""
+    size = 1
+    for length in shape:
+        size *= length
+    if size > _SMALL:
+        return np.broadcast_to(x, shape)
+    out = np.empty(shape, x.dtype)
+    out[...] = x
+    return out
 
 
 def power(a: Array, b: Array) -> Array:
