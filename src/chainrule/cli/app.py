@@ -21,9 +21,9 @@ RunName = Annotated[str, typer.Argument(help="The run's name; `chainrule runs` l
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from .. import __version__
 
-        typer.echo(f"chainrule {version('chainrule')}")
+        typer.echo(f"chainrule {__version__}")
         raise typer.Exit
 
 
