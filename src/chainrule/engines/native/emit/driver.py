@@ -61,7 +61,9 @@ def barrier(module: Module) -> str:
         module.declare("declare void @llvm.x86.sse2.pause()")
         pause = "call void @llvm.x86.sse2.pause()"
     elif architecture == "aarch64":
-        pause = 'call void asm sideeffect "isb", ""()'
+        # Waits some tens of cycles, as pause does; yield is nothing on most of these processors.
+        module.declare("declare void @llvm.aarch64.isb(i32)")
+        pause = "call void @llvm.aarch64.isb(i32 15)"
     text = _BARRIER.format(pause=pause, spin=SPIN, give=give)
     return module.verbatim("team.barrier", text)
 
@@ -94,11 +96,13 @@ def _flush_x86(function: Function) -> Callable[[], None]:
 
 
 def _flush_arm(function: Function) -> Callable[[], None]:
-    word = function.value('call i64 asm sideeffect "mrs $0, fpcr", "=r"()', INT64)
+    function.module.declare("declare i64 @llvm.aarch64.get.fpcr()")
+    function.module.declare("declare void @llvm.aarch64.set.fpcr(i64)")
+    word = function.value("call i64 @llvm.aarch64.get.fpcr()", INT64)
     flushed = function.value(f"or i64 {word.text}, {_FLUSH_ARM}", INT64)
 
     def write(value: Value) -> None:
-        function.line(f'call void asm sideeffect "msr fpcr, $0", "r"(i64 {value.text})')
+        function.line(f"call void @llvm.aarch64.set.fpcr(i64 {value.text})")
 
     write(flushed)
     return lambda: write(word)
