@@ -14,6 +14,7 @@ from ...graph.graph import Graph
 from ...graph.node import Node
 from .explain import explain
 from .lower.buffers import Buffer, buffer_for
+from .lower.driver import TABLE, TABLE_ENTRIES
 from .lower.plan import prepare
 from .machine import Built, Workshop
 
@@ -49,25 +50,33 @@ def compile_graph(graph: Graph, *, threads: int | None = None) -> Program:
     owned = set(range(len(graph.outputs)))
     prepared, rewrites = prepare(graph, owned)
     workshop.add_time("simplify", started)
-    inputs = [
-        buffer_for(node, node.name or f"input {k}", kept=True)
-        for k, node in enumerate(graph.inputs)
-    ]
+    inputs = [_input_buffer(node, k) for k, node in enumerate(graph.inputs)]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
     results: dict[Node, Buffer] = {
         node: buffer_for(node, f"output {k}", kept=True) for k, node in enumerate(prepared.outputs)
     }
     planned = workshop.plan(prepared, rewrites, graph, leaves, [], results)
     outputs = [results[node] for node in prepared.outputs]
-    built = workshop.build([planned], [0], 0, inputs, [], {}, [], outputs)
-    return Program(built, outputs)
+    outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
+    inside = [buffer for buffer in inputs if buffer.pointer is None]
+    built = workshop.build([planned], [0], 0, inside, [], outside, [], outputs)
+    return Program(built, inputs, outputs)
+
+
+def _input_buffer(node: Node, number: int) -> Buffer:
+    """Inputs are read where the caller has them, as far as the table of pointers goes."""
+    label = node.name or f"input {number}"
+    if number < TABLE_ENTRIES:
+        return buffer_for(node, label, pointer=f"input{number}")
+    return buffer_for(node, label, kept=True)
 
 
 class Program:
     """A compiled graph. Made by :func:`compile_graph`."""
 
-    def __init__(self, built: Built, outputs: Sequence[Buffer]) -> None:
+    def __init__(self, built: Built, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
         self._built = built
+        self._inputs = list(inputs)
         self._outputs = list(outputs)
         self._lock = threading.Lock()
         self._plan = np.zeros(1, np.int32)
@@ -91,25 +100,27 @@ class Program:
             DTypeError: when a dtype is wrong.
         """
         built = self._built
-        if len(arrays) != len(built.state):
+        if len(arrays) != len(self._inputs):
             raise ShapeError(
-                f"the program takes {len(built.state)} arrays but {len(arrays)} were given"
+                f"the program takes {len(self._inputs)} arrays but {len(arrays)} were given"
             )
+        given = [np.ascontiguousarray(array) for array in map(np.asarray, arrays)]
+        for buffer, array, shaped in zip(self._inputs, given, arrays, strict=True):
+            _check(buffer, array, np.shape(shaped))
         with self._lock:
-            for buffer, array in zip(built.state, arrays, strict=True):
-                self._write(buffer, np.asarray(array))
+            self._place(given)
             built.run(self._plan, self._plan, ())
             return [buffer.view(built.arena).copy() for buffer in self._outputs]
 
-    def _write(self, buffer: Buffer, given: Array) -> None:
-        if given.shape != buffer.shape:
-            raise ShapeError(f"{buffer.label} has shape {buffer.shape}; given {given.shape}")
-        if given.dtype != buffer.dtype.np:
-            raise DTypeError(
-                f"{buffer.label} has dtype {buffer.dtype.name}; given {given.dtype}\n"
-                f'  fix: array.astype("{buffer.dtype.name}")'
-            )
-        buffer.view(self._built.arena)[...] = given
+    def _place(self, given: Sequence[Array]) -> None:
+        """Tell the program where its inputs are."""
+        arena = self._built.arena
+        table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].view(np.int64)
+        for number, (buffer, array) in enumerate(zip(self._inputs, given, strict=True)):
+            if buffer.pointer is None:
+                buffer.view(arena)[...] = array.reshape(buffer.shape)
+            else:
+                table[number] = array.ctypes.data
 
     def explain(self) -> str:
         """What was fused, which kernels run, how much memory and time it takes."""
@@ -118,3 +129,13 @@ class Program:
     def llvm_ir(self) -> str:
         """The whole module in LLVM's language."""
         return self._built.machine.ir
+
+
+def _check(buffer: Buffer, array: Array, given: tuple[int, ...]) -> None:
+    if given != buffer.shape:
+        raise ShapeError(f"{buffer.label} has shape {buffer.shape}; given {given}")
+    if array.dtype != buffer.dtype.np:
+        raise DTypeError(
+            f"{buffer.label} has dtype {buffer.dtype.name}; given {array.dtype}\n"
+            f'  fix: array.astype("{buffer.dtype.name}")'
+        )

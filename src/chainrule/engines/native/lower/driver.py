@@ -19,7 +19,7 @@ STOP = BARRIER_BYTES  # int64: nonzero asks the loop to stop after the step
 DONE = STOP + 64  # int64: steps that were run
 AGREED = DONE + 64  # two int64 on lines of their own: what the first thread decided
 TABLE = AGREED + 128  # pointers to outside memory
-TABLE_ENTRIES = 56
+TABLE_ENTRIES = 256
 HEADER = TABLE + 8 * TABLE_ENTRIES
 
 
