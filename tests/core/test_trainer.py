@@ -129,6 +129,44 @@ def test_loaders_and_data_sets_are_the_same_as_arrays() -> None:
     )
 
 
+class Squares(cr.data.Dataset):
+    """Examples that exist only when they are asked for."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return cr.tensor(X[index]), int(Y[index])
+
+
+def test_examples_that_are_computed_are_the_same_as_arrays() -> None:
+    plain = make_trainer()
+    expected = plain.fit((X, Y), (X, Y), epochs=2, batch_size=5)
+    swapped = cr.data.DataLoader(
+        [(y, x) for x, y in zip(X, Y.tolist(), strict=True)], 5, shuffle=True,
+        collate_fn=lambda batch: cr.data.default_collate([(x, y) for y, x in batch]),
+    )  # fmt: skip
+    for data, options in ((Squares(), {"batch_size": 5}), (swapped, {})):
+        trainer = make_trainer()
+        run = trainer.fit(data, Squares(), epochs=2, **options)
+        assert_same(state_of(trainer.model), state_of(plain.model))
+        for name, series in expected.history.items():
+            np.testing.assert_array_equal(run.history[name], series)
+
+
+def test_going_on_with_computed_examples_says_what_cannot_be_promised() -> None:
+    make_trainer().fit(Squares(), epochs=1, run="a")
+    with pytest.warns(cr.train.ResumeWarning, match="perhaps with randomness of its own"):
+        make_trainer().fit(Squares(), epochs=2, run="a", resume=True)
+
+
+def test_examples_must_be_pairs() -> None:
+    with pytest.raises(DataError, match="an example must be inputs and a target"):
+        make_trainer().fit(list(X))
+    with pytest.raises(DataError, match="the data set is empty"):
+        make_trainer().fit([])
+
+
 def test_float64_data_meets_float32_parameters_and_the_other_way_round() -> None:
     trainer = make_trainer()
     trainer.fit((X.astype(np.float64), Y), epochs=1)
@@ -446,7 +484,7 @@ def test_wrong_arguments_say_what_was_expected(
 def test_loaders_that_decide_for_themselves_are_refused() -> None:
     tensors = cr.data.TensorDataset(cr.tensor(X), cr.tensor(Y))
     sampler = cr.data.WeightedRandomSampler([1.0] * 23, 23)
-    with pytest.raises(OptionError, match="its own sampler, batches or collate_fn"):
+    with pytest.raises(OptionError, match="its own sampler or batches"):
         make_trainer().fit(cr.data.DataLoader(tensors, 5, sampler=sampler))
     with pytest.raises(OptionError, match=r"batch_size=4 and a loader with batch_size=5"):
         make_trainer().fit(cr.data.DataLoader(tensors, 5), batch_size=4)

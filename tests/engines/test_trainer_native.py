@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.engines import native
 from chainrule.errors import EngineError, TraceError
-from chainrule.train import EngineWarning, ResumeWarning, Run, Trainer, recorder, session
+from chainrule.train import EngineWarning, ResumeWarning, Run, Trainer, feed, recorder, session
 from chainrule.train import native as train_native
 
 RNG = np.random.default_rng(2)
@@ -126,6 +126,52 @@ def test_one_and_two_threads_give_the_same_bits() -> None:
         trainer = make_trainer(threads=threads)
         found.append(everything(trainer, fit(trainer)))
     assert_same(*found)
+
+
+class Computed(cr.data.Dataset):
+    """Examples that exist only when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return X[index], int(Y[index])
+
+
+@pytest.mark.parametrize("buffer", [1, 1000, 10**6])
+def test_computed_examples_stream_through_a_buffer(
+    buffer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "BUFFER_BYTES", buffer)
+    plain, streamed = make_trainer(), make_trainer()
+    expected = everything(plain, fit(plain))
+    run = streamed.fit(Computed(103), Computed(31), epochs=9, batch_size=20)
+    assert_same(everything(streamed, run), expected)
+
+
+def test_a_stream_can_be_stopped_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BUFFER_BYTES", 1)
+    plain, first, again = make_trainer(), make_trainer(), make_trainer()
+    expected = everything(plain, fit(plain))
+
+    class Stopping(Computed):
+        calls = 0
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+            self.calls += 1
+            if self.calls == 450:
+                first.stop()
+            return super().__getitem__(index)
+
+    run = first.fit(Stopping(103), Computed(31), epochs=9, batch_size=20, run="a")
+    assert run.status == "interrupted"
+    assert 0 < run.steps < 9 * 6
+    with pytest.warns(ResumeWarning):
+        run = again.fit(Stopping(103), Computed(31), epochs=9, batch_size=20, run="a", resume=True)
+    assert_same(everything(again, run), expected)
 
 
 @pytest.mark.parametrize("rows", [1, 20, 103, 500])

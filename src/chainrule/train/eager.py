@@ -90,11 +90,7 @@ def evaluate_eagerly(
     """Loss and metrics over `examples`, a thousand rows at a time."""
     ledger = evaluation_ledger(metrics, len(examples))
     for start in range(0, len(examples), EVALUATION_ROWS):
-        part = slice(start, start + EVALUATION_ROWS)
-        if examples.rows is None:
-            arrays = tuple(array[part] for array in examples.arrays)
-        else:
-            arrays = examples.gather(examples.rows[part])
+        arrays = examples.block(start, start + EVALUATION_ROWS)
         ledger.add(np.array([call(evaluation, arrays)]))
     return ledger.newest()
 

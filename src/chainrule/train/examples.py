@@ -7,23 +7,22 @@ order can be made alone: by a resumed run, or for many epochs at once when an ep
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader
+from ..data import DataLoader, RandomSampler, SequentialSampler, default_collate
 from ..data import as_tensors as rows_of_tensors
-from ..dtypes import DType
+from ..dtypes import DType, float32
 from ..errors import DataError, OptionError, ShapeError
 from ..io.arrays import Array
 from ..random import blocks_of, permutations
 from ..tensor import Tensor
 
 _EXPECTED = (
-    "  expected: a pair (x, y) of arrays or tensors, a TensorDataset or a Subset of one, or a "
-    "plain DataLoader over one of these"
+    "  expected: a pair (x, y) of arrays or tensors, a Dataset of such pairs, or a DataLoader"
 )
 _FINGERPRINT_ROWS = 256
 
@@ -43,9 +42,20 @@ class Examples:
     def __len__(self) -> int:
         return len(self.arrays[0]) if self.rows is None else len(self.rows)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether `arrays` holds all examples; otherwise it holds one, to show its shape."""
+        return True
+
     def gather(self, indices: Array) -> tuple[Array, ...]:
         """The arrays' rows at `indices` (numbers of rows in `arrays`)."""
         return tuple(array[indices] for array in self.arrays)
+
+    def block(self, start: int, stop: int) -> tuple[Array, ...]:
+        """The examples from `start` to before `stop`."""
+        if self.rows is None:
+            return tuple(array[start:stop] for array in self.arrays)
+        return self.gather(self.rows[start:stop])
 
     def fingerprint(self) -> str:
         """A short digest of shapes, dtypes and a spread of rows, to notice that data changed."""
@@ -59,6 +69,43 @@ class Examples:
             digest.update(f"{count} {array.shape[1:]} {array.dtype}".encode())
             digest.update(np.ascontiguousarray(array[chosen]).tobytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Computed(Examples):
+    """Examples that a data set computes one by one: only a batch of them is in memory.
+
+    Attributes:
+        dataset: has ``__len__`` and ``__getitem__``.
+        collate: makes a batch of a list of examples.
+        floating: the dtype that floating-point data is brought to.
+    """
+
+    dataset: Any = None
+    collate: Callable[[list[Any]], Any] = default_collate
+    floating: DType = float32
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def in_memory(self) -> bool:
+        """False: `arrays` holds one example, to show its shape."""
+        return False
+
+    def gather(self, indices: Array) -> tuple[Array, ...]:
+        """The examples of these numbers, computed now."""
+        parts = self.collate([self.dataset[int(index)] for index in indices])
+        return tuple(as_array(part, self.floating) for part in parts)
+
+    def block(self, start: int, stop: int) -> tuple[Array, ...]:
+        """The examples from `start` to before `stop`, computed now."""
+        return self.gather(np.arange(start, min(stop, len(self))))
+
+    def fingerprint(self) -> str:
+        """The data set's kind, length and shapes: its content may be different each time."""
+        shapes = [(array.shape[1:], array.dtype.name) for array in self.arrays]
+        return f"{type(self.dataset).__name__} {len(self)} {shapes}"
 
 
 @dataclass(frozen=True)
@@ -146,7 +193,7 @@ def read_examples(
     """What the user gave as training data, as arrays and their batching.
 
     Args:
-        data: a pair (x, y), or (x1, x2, ..., y); a TensorDataset or a Subset of one; a DataLoader.
+        data: a pair (x, y), or (x1, x2, ..., y); a data set of such pairs; a DataLoader.
         batch_size: examples in a batch; None is the loader's, or 32.
         shuffle: None is the loader's, or True.
         floating: the dtype that floating-point data is brought to: that of the parameters.
@@ -163,21 +210,19 @@ def read_examples(
         (5, (2, 1), dtype('float32'))
     """
     drop_last = False
+    collate: Callable[[list[Any]], Any] = default_collate
     if isinstance(data, DataLoader):
         batch_size, shuffle = _loader_settings(data, batch_size, shuffle)
-        drop_last, data = data.drop_last, data.dataset
-    found = rows_of_tensors(data)
+        drop_last, collate, data = data.drop_last, data.collate_fn, data.dataset
+    found = rows_of_tensors(data) if collate is default_collate else None
     if found is not None:
         tensors, rows = found
         examples = _examples(tensors, floating, rows)
-    elif isinstance(data, (tuple, list)) and len(data) >= 2:
+    elif isinstance(data, tuple) and len(data) >= 2:
+        # A tuple is columns; a list is examples.
         examples = _examples(data, floating, None)
     else:
-        raise DataError(
-            f"training data of this kind is not supported.\n  given: {type(data).__name__}\n"
-            f"{_EXPECTED}\n  fix: collect the examples into arrays: "
-            "x = np.stack([x for x, _ in data])"
-        )
+        examples = _computed(data, collate, floating)
     size = 32 if batch_size is None else batch_size
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise OptionError(f"batch_size must be a whole number of 1 or more.\n  given: {size!r}")
@@ -190,21 +235,40 @@ def read_examples(
     return examples, batching
 
 
+def _computed(data: Any, collate: Callable[[list[Any]], Any], floating: DType) -> Examples:
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")) or _is_array(data):
+        raise DataError(
+            f"training data of this kind is not supported.\n  given: {type(data).__name__}\n"
+            f"{_EXPECTED}\n  fix: give inputs and targets together: fit((x, y))"
+        )
+    if not len(data):
+        raise DataError("there is nothing to train on: the data set is empty")
+    first = collate([data[0]])
+    if not isinstance(first, (tuple, list)) or len(first) < 2:
+        raise DataError(
+            f"an example must be inputs and a target.\n  given: {type(data[0]).__name__}\n"
+            "  fix: return (x, y) from the data set's __getitem__; whole arrays are given as a tuple, "
+            "fit((x, y))"
+        )
+    arrays = tuple(as_array(part, floating) for part in first)
+    return Computed(arrays, dataset=data, collate=collate, floating=floating)
+
+
+def _is_array(data: Any) -> bool:
+    return isinstance(data, (Tensor, np.ndarray, str, bytes, dict))
+
+
 def _loader_settings(
     loader: DataLoader, batch_size: int | None, shuffle: bool | None
 ) -> tuple[int, bool]:
-    plain = DataLoader(loader.dataset, batch_size=1)
-    custom = (
-        loader.batch_size is None
-        or type(loader.sampler).__name__ not in ("RandomSampler", "SequentialSampler")
-        or getattr(loader.sampler, "replacement", False)
-        or loader.collate_fn is not plain.collate_fn
+    own_order = type(loader.sampler) not in (RandomSampler, SequentialSampler) or getattr(
+        loader.sampler, "replacement", False
     )
-    if custom or loader.batch_size is None:
+    if own_order or loader.batch_size is None:
         raise OptionError(
-            "the Trainer takes a DataLoader's batch_size, shuffle and drop_last; this one has its "
-            "own sampler, batches or collate_fn.\n"
-            "  fix: give (x, y) arrays, or write the loop over the loader yourself"
+            "the Trainer takes a DataLoader's batch_size, shuffle, drop_last and collate_fn; this "
+            "one has its own sampler or batches.\n"
+            "  fix: give its data set, or write the loop over the loader yourself"
         )
     for name, asked, own in (
         ("batch_size", batch_size, loader.batch_size),
@@ -220,7 +284,7 @@ def _loader_settings(
 
 
 def _examples(parts: Sequence[Any], floating: DType, rows: Array | None) -> Examples:
-    arrays = tuple(_as_array(part, floating) for part in parts)
+    arrays = tuple(as_array(part, floating) for part in parts)
     shapes = ", ".join(str(array.shape) for array in arrays)
     if any(array.ndim == 0 for array in arrays):
         raise ShapeError(
@@ -240,7 +304,12 @@ def _examples(parts: Sequence[Any], floating: DType, rows: Array | None) -> Exam
     return Examples(arrays, rows)
 
 
-def _as_array(part: Any, floating: DType) -> Array:
+def as_array(part: Any, floating: DType) -> Array:
+    """A column of data as a contiguous array of a dtype that tensors have.
+
+    Raises:
+        DataError: it is no numbers.
+    """
     array = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
     if array.dtype.kind not in "fiub":
         raise DataError(

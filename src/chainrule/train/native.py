@@ -16,6 +16,7 @@ from ..tensor._handle import array_leaf
 from .compiled import TracedLoop, signature, trace_loop
 from .eager import Step, evaluating, evaluation_ledger
 from .examples import Batching, Examples
+from .feed import Feed
 from .metrics import Metric
 
 
@@ -64,22 +65,22 @@ class LoopPool:
         self._lock = threading.Lock()
         self._idle: dict[Any, list[Compiled]] = {}
 
-    def take(self, traced: TracedLoop, examples: Examples, threads: int | None) -> Compiled:
+    def take(self, traced: TracedLoop, arrays: tuple[Array, ...], threads: int | None) -> Compiled:
         """A loop for these steps and this data, with the tensors' values in it.
 
         Raises:
             EngineError: the engine does not support an op; it is named.
         """
-        kinds = tuple((array.shape, array.dtype.name) for array in examples.arrays)
+        kinds = tuple((array.shape, array.dtype.name) for array in arrays)
         key = (signature(traced), kinds, threads)
         with self._lock:
             waiting = self._idle.get(key)
             found = waiting.pop() if waiting else None
         if found is None:
-            loop = native.compile_loop(traced.steps, examples.arrays, threads=threads)
+            loop = native.compile_loop(traced.steps, arrays, threads=threads)
             found = Compiled(loop, key, traced)
         else:
-            found.loop.bind(examples.arrays)
+            found.loop.bind(arrays)
             found.traced = traced
         # Nothing is known of what the tensors did since the loop last ran: take all of them over.
         found.placed = [None] * len(traced.handles)
@@ -102,6 +103,15 @@ class LoopPool:
 
 
 POOL = LoopPool()
+
+
+@dataclass
+class Fed:
+    """A compiled loop with its data: `sizes` are the batch sizes of its variants."""
+
+    compiled: Compiled
+    feed: Feed
+    sizes: Array
 
 
 class NativeRunner:
@@ -128,69 +138,78 @@ class NativeRunner:
         self._evaluation, self._model = evaluation, model
         self._metrics = tuple(metrics)
         self._threads = threads
-        self._evaluations: dict[int, tuple[Examples, Compiled]] = {}
+        self._stopped = False
+        self._evaluations: dict[int, tuple[Examples, Fed]] = {}
         self.compile_seconds = 0.0
-        self._training = self._take(trace_loop(step, examples, batching.sizes), examples)
+        self._training = self._take(trace_loop(step, examples, batching.sizes), examples, batching)
 
     @property
     def loop(self) -> Any:
         """The compiled training loop."""
-        return self._training.loop
+        return self._training.compiled.loop
 
-    def _take(self, traced: TracedLoop, examples: Examples) -> Compiled:
+    def _take(self, traced: TracedLoop, examples: Examples, batching: Batching) -> Fed:
         begun = time.perf_counter()
-        found = POOL.take(traced, examples, self._threads)
+        feed = Feed(examples, max(batching.sizes))
+        found = POOL.take(traced, feed.arrays, self._threads)
         self.compile_seconds += time.perf_counter() - begun
-        return found
+        return Fed(found, feed, np.array(batching.sizes))
 
     def close(self) -> None:
         """Give the loops back for the next training of the same kind."""
-        for compiled in (self._training, *(each for _, each in self._evaluations.values())):
-            POOL.give(compiled)
+        for fed in (self._training, *(each for _, each in self._evaluations.values())):
+            POOL.give(fed.compiled)
 
     def run(self, order: Array, variants: Array) -> Array:
         """Run steps; see :class:`session.Runner`."""
-        compiled = self._training
-        numbers: Array = compiled.loop.run(order, variants, compiled.traced.scalars())
-        return numbers
+        return self._run(self._training, order, variants)
+
+    def _run(self, fed: Fed, order: Array, variants: Array) -> Array:
+        compiled, done = fed.compiled, []
+        scalars = compiled.traced.scalars()
+        for rows, steps in fed.feed.pieces(order, variants, fed.sizes):
+            done.append(compiled.loop.run(rows, steps, scalars))
+            if self._stopped and fed is self._training:
+                break
+        return done[0] if len(done) == 1 else np.concatenate(done)
 
     def stop(self) -> None:
         """End after the present step."""
-        self._training.loop.stop()
+        self._stopped = True
+        self.loop.stop()
 
     def sync(self) -> None:
         """Let the user's tensors hold the state that the steps have reached."""
-        self._training.store()
+        self._training.compiled.store()
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""
-        self._training.load()
+        self._training.compiled.load()
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Loss and metrics over `examples`, with the training loop's state."""
         ledger = evaluation_ledger(self._metrics, len(examples))
         batching = ledger.batching
-        compiled = self._compile_evaluation(examples, batching)
-        self._copy_state(compiled)
+        fed = self._compile_evaluation(examples, batching)
+        self._copy_state(fed.compiled)
         order = batching.orders(np.zeros(2, np.uint32), 0, 1, examples.rows).reshape(-1)
-        scalars = compiled.traced.scalars()
-        order = np.ascontiguousarray(order)
-        ledger.add(compiled.loop.run(order, batching.variant_of_step(), scalars))
+        ledger.add(self._run(fed, np.ascontiguousarray(order), batching.variant_of_step()))
         return ledger.newest()
 
-    def _compile_evaluation(self, examples: Examples, batching: Batching) -> Compiled:
+    def _compile_evaluation(self, examples: Examples, batching: Batching) -> Fed:
         found = self._evaluations.get(id(examples))
         if found is None:
             with evaluating(self._model):
                 traced = trace_loop(self._evaluation, examples, batching.sizes)
-            found = examples, self._take(traced, examples)
+            found = examples, self._take(traced, examples, batching)
             self._evaluations[id(examples)] = found
         return found[1]
 
     def _copy_state(self, evaluation: Compiled) -> None:
         """Give the evaluation loop the training loop's parameters and buffers."""
-        places = {id(handle): place for place, handle in enumerate(self._training.traced.handles)}
+        training = self._training.compiled
+        places = {id(handle): place for place, handle in enumerate(training.traced.handles)}
         for place, handle in enumerate(evaluation.traced.handles):
             source = places.get(id(handle))
-            if source is not None and self._training.traced.written[source]:
-                evaluation.loop.write(place, self._training.loop.read(source))
+            if source is not None and training.traced.written[source]:
+                evaluation.loop.write(place, training.loop.read(source))

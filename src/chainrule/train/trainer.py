@@ -31,6 +31,7 @@ from .run import Run
 from .session import Callback, Runner, Session
 from .state import collect_state, plain, restore_state
 from .step import EvaluationStep, TrainingStep
+from .targets import check_targets
 
 ENGINES = ("auto", "native", "numpy")
 NOTICEABLE = 0.5  # seconds of compiling from which on it is mentioned
@@ -144,7 +145,9 @@ class Trainer:
         """Train for `epochs` passes over the data.
 
         Args:
-            train: a pair (x, y) of arrays or tensors, a TensorDataset, or a DataLoader.
+            train: a pair (x, y) of arrays or tensors, a Dataset of such pairs (its examples are
+                fetched as they are needed), or a DataLoader, whose batch_size, shuffle, drop_last
+                and collate_fn are taken over.
             validation: data of the same kind, evaluated after each epoch.
             epochs: how many passes; a resumed run counts those that it has done.
             batch_size: examples in a step; None is the loader's, or 32. A remainder is a smaller
@@ -243,10 +246,11 @@ class Trainer:
         run = opened.run
         self.run = run
         ledger = Ledger(self._names(), self._weighted(), batching)
-        steps = self._begin(opened, settings, ledger, callbacks)
+        steps = self._begin(opened, settings, ledger, callbacks, examples)
         progress = make_progress(self.progress, epochs)
         recorder = Recorder(run, opened.store)
         try:
+            check_targets(self.model, self.loss, examples, validation)
             self.model.train()
             runner = self._runner(examples, batching, run, progress)
             recorder.describe()
@@ -310,6 +314,7 @@ class Trainer:
         settings: dict[str, Any],
         ledger: Ledger,
         callbacks: tuple[Callback, ...],
+        examples: Examples,
     ) -> int:
         """Set model, optimizer, streams and ledger to where the run stands; returns steps done."""
         run, tree = opened.run, opened.tree
@@ -318,6 +323,8 @@ class Trainer:
         assert run.name is not None
         check_same(run.config, settings, run.name)
         changed = differences(run.versions, run.processor)
+        if not examples.in_memory:
+            changed.append("the data set computes its examples, perhaps with randomness of its own")
         if changed:
             _warn_of_other_bits(run, changed)
         restore_state(tree, self.model, self.optimizer)
