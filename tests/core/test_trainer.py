@@ -93,7 +93,8 @@ def test_a_step_sees_the_rows_that_the_order_names() -> None:
             self.inner = nn.Linear(3, 2)
 
         def forward(self, x: Any) -> Any:
-            seen.append(x.numpy().copy())
+            if self.training:
+                seen.append(x.numpy().copy())
             return self.inner(x)
 
     cr.manual_seed(0)
@@ -515,3 +516,17 @@ def test_a_fingerprint_notices_other_data() -> None:
     changed[7, 1] += 1
     assert len({digest(X, Y), digest(changed, Y), digest(X, 1 - Y), digest(X[:20], Y[:20])}) == 4
     assert digest(X, Y) == digest(X.astype(np.float64), Y)
+
+
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("where", ["train", "validation"])
+def test_targets_are_checked_before_steps_that_cannot_raise(engine: str, where: str) -> None:
+    x, good, bad = np.ones((3, 2), np.float32), np.array([0, 1, 2]), np.array([0, 1, 5])
+    model = cr.nn.Linear(2, 3)
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+    trainer = cr.Trainer(
+        model, cr.nn.CrossEntropyLoss(), optimizer, engine=engine, progress=False
+    )
+    sets = ((x, bad), None) if where == "train" else ((x, good), (x, bad))
+    with pytest.raises(cr.errors.IndexRangeError, match=r"given: 5 at target\[\d\]"):
+        trainer.fit(*sets, batch_size=3)

@@ -247,8 +247,8 @@ def _computed(data: Any, collate: Callable[[list[Any]], Any], floating: DType) -
     if not isinstance(first, (tuple, list)) or len(first) < 2:
         raise DataError(
             f"an example must be inputs and a target.\n  given: {type(data[0]).__name__}\n"
-            "  fix: return (x, y) from the data set's __getitem__; whole arrays are given as a tuple, "
-            "fit((x, y))"
+            "  fix: return (x, y) from the data set's __getitem__; whole arrays are given as a "
+            "tuple, fit((x, y))"
         )
     arrays = tuple(as_array(part, floating) for part in first)
     return Computed(arrays, dataset=data, collate=collate, floating=floating)

@@ -40,12 +40,15 @@ class TrainingStep:
         self._model, self._loss, self._optimizer = model, loss, optimizer
         self._metrics = tuple(metrics)
         self._clip, self._penalty = clip, penalty
+        # Of the newest output; known before the first step where steps are traced.
+        self.output_shape: tuple[int, ...] | None = None
 
     def __call__(self, *batch: Tensor) -> list[Tensor]:
         """Take one step on a batch: inputs, then the target; returns the loss and the metrics."""
         *inputs, target = batch
         self._optimizer.zero_grad()
         output = self._model(*inputs)
+        self.output_shape = tuple(output.shape) if isinstance(output, Tensor) else None
         loss = scalar(self._loss(output, target), "the loss")
         self._minimised(loss).backward()
         if self._clip is not None:

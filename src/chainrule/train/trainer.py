@@ -250,9 +250,9 @@ class Trainer:
         progress = make_progress(self.progress, epochs)
         recorder = Recorder(run, opened.store)
         try:
-            check_targets(self.model, self.loss, examples, validation)
             self.model.train()
             runner = self._runner(examples, batching, run, progress)
+            check_targets(self.loss, self._step.output_shape, examples, validation)
             recorder.describe()
             session = Session(
                 runner=runner,
