@@ -149,3 +149,22 @@ def test_a_fault_in_the_text_is_reported_with_llvms_words():
     assert machine.seconds > 0 and "ret" in machine.assembly()
     with pytest.raises(EngineError, match="no function 'g'"):
         machine.address("g")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor sets here")
+def test_members_keep_to_processors_only_when_nobody_else_wants_them(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(team, "_LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr(team, "_allowed", lambda: sorted(os.sched_getaffinity(0)) * 2)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, places: asked.append(set(places)))
+    machine = counting_machine(2)
+    members = Team(machine.address("run"), 2)
+    arena = aligned(BARRIER_BYTES + 128)
+    count = len(team._allowed())
+    (tmp_path / "loadavg").write_text(f"0.1 0.1 0.1 {count + 3}/400 1")
+    members(arena.ctypes.data, 1)
+    assert all(len(places) == count // 2 for places in asked)
+    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 1/400 1")
+    members(arena.ctypes.data, 1)
+    assert sum(len(places) == 1 for places in asked) >= (1 if count == 2 else 2)
+    members.close()

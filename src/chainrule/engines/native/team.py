@@ -18,7 +18,11 @@ from ...errors import EngineError
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _OLD_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+_LOAD = Path("/proc/loadavg")
 _OLD_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+# Teams of this process that are running now.
+_calls: list[Team] = []
 
 
 def thread_count() -> int:
@@ -55,25 +59,35 @@ def _container_quota() -> float | None:
     return share if share > 0 else None
 
 
+def _others_running() -> int:
+    """How many threads of the machine run or want to run now, besides the one that asks."""
+    try:
+        return max(0, int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 class Team:
     """Threads that run ``void f(pointer, int64 ..., int64 thread)`` together.
 
     The calling thread is member 0. The others wait between calls without using the processor; they
     are made at the first call, again after a fork, and end with :meth:`close` or with the process.
-    During a call each member keeps to a processor of its own, if there are enough.
+    During a call each member keeps to a processor of its own if there are enough and nobody else
+    wants them: beside other work the scheduler must be free to move the members.
 
     Args:
         address: the native function.
         threads: members.
-        numbers: how many int64 arguments it takes between the pointer and the member's number.
+
+    Raises:
+        EngineError: when there are no members.
     """
 
-    def __init__(self, address: int, threads: int, numbers: int | None = None) -> None:
+    def __init__(self, address: int, threads: int) -> None:
         if threads < 1:
             raise EngineError(f"a team needs at least one thread.\n  given: {threads}")
         self.threads = threads
         self._address = address
-        self._numbers = numbers
         self._function: Callable[..., None] | None = None
         self._workers: list[_Worker] = []
         self._process = os.getpid()
@@ -82,6 +96,7 @@ class Team:
     def __call__(self, pointer: int, *numbers: int) -> None:
         """Run the function on all members and wait for the last."""
         function = self._typed(len(numbers))
+        self._forget_parent()
         with self._lock:
             if self.threads == 1:
                 function(pointer, *numbers, 0)
@@ -111,11 +126,13 @@ class Team:
     ) -> None:
         self._gather()
         places = _allowed()
-        pinned = len(places) >= self.threads and hasattr(os, "sched_setaffinity")
+        room = len(places) - _others_running() >= self.threads
+        pinned = room and not _calls and hasattr(os, "sched_setaffinity")
         started = []
+        _calls.append(self)
         try:
             for member, worker in enumerate(self._workers, 1):
-                place = places[member] if pinned else None
+                place = {places[member]} if pinned else set(places)
                 worker.start(function, (pointer, *numbers, member), place)
                 started.append(worker)
             if pinned:
@@ -124,14 +141,19 @@ class Team:
         finally:
             for worker in started:
                 worker.wait()
+            _calls.remove(self)
             if pinned:
                 os.sched_setaffinity(0, set(places))
 
-    def _gather(self) -> None:
+    def _forget_parent(self) -> None:
+        """A forked child has none of its parent's threads, and the lock as one of them left it."""
         if self._process != os.getpid():
-            # A forked child has none of its parent's threads.
             self._workers = []
+            self._lock = threading.Lock()
             self._process = os.getpid()
+            _calls.clear()
+
+    def _gather(self) -> None:
         while len(self._workers) < self.threads - 1:
             self._workers.append(_Worker(len(self._workers) + 1))
 
@@ -142,17 +164,17 @@ class _Worker:
     def __init__(self, number: int) -> None:
         self._given = threading.Semaphore(0)
         self._done = threading.Semaphore(0)
-        self._work: tuple[Callable[..., None], tuple[Any, ...], int | None] | None = None
+        self._work: tuple[Callable[..., None], tuple[Any, ...], set[int]] | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"chainrule-team-{number}", daemon=True
         )
         self._thread.start()
 
     def start(
-        self, function: Callable[..., None], arguments: tuple[Any, ...], place: int | None
+        self, function: Callable[..., None], arguments: tuple[Any, ...], places: set[int]
     ) -> None:
-        """Give it a call, and the processor to keep to."""
-        self._work = (function, arguments, place)
+        """Give it a call, and the processors to keep to."""
+        self._work = (function, arguments, places)
         self._given.release()
 
     def wait(self) -> None:
@@ -167,14 +189,14 @@ class _Worker:
             self._thread.join()
 
     def _run(self) -> None:
-        kept: int | None = None
+        kept: set[int] | None = None
         while True:
             self._given.acquire()
             if self._work is None:
                 return
-            function, arguments, place = self._work
-            if place is not None and place != kept:
-                os.sched_setaffinity(0, {place})
-                kept = place
+            function, arguments, places = self._work
+            if places != kept and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, places)
+                kept = places
             function(*arguments)
             self._done.release()
