@@ -25,6 +25,7 @@ from ._activations import softsign as softsign
 from ._activations import tanh as tanh
 from ._activations import tanhshrink as tanhshrink
 from ._activations import threshold as threshold
+from ._classification import check_classes as check_classes
 from ._classification import cross_entropy as cross_entropy
 from ._classification import nll_loss as nll_loss
 from ._common import older_reduction as older_reduction

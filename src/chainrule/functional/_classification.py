@@ -111,7 +111,7 @@ def cross_entropy(
     if wanted.dtype.is_float and wanted.shape == scores.shape:
         log_p = log_softmax_node(scores, axis)
         return Tensor(_of_shares(log_p, wanted, weights, axis, label_smoothing, reduction))
-    check_classes(scores, wanted, ignore_index, name)
+    check_classes(scores.shape, wanted, ignore_index, name)
     log_p = log_softmax_node(scores, axis)
     return Tensor(
         _of_classes(log_p, wanted, weights, axis, ignore_index, label_smoothing, reduction)
@@ -149,7 +149,7 @@ def nll_loss(
         warn_caller(NOT_LOGARITHMS)
     axis = 1 if log_p.ndim > 1 else 0
     weights = class_weights(weight, log_p, axis, name)
-    check_classes(log_p, wanted, ignore_index, name)
+    check_classes(log_p.shape, wanted, ignore_index, name)
     return Tensor(_of_classes(log_p, wanted, weights, axis, ignore_index, 0.0, reduction))
 
 
@@ -242,16 +242,15 @@ def class_weights(weight: Tensor | None, scores: Any, axis: int, function: str) 
     return node
 
 
-def check_classes(scores: Any, y: Any, ignore_index: int, function: str) -> None:
-    """Refuse targets of a wrong dtype, shape or range, with the fix."""
-    if scores.ndim == 0:
+def check_classes(shape: tuple[int, ...], y: Any, ignore_index: int, function: str) -> None:
+    """Refuse targets (a node) that do not fit scores of a shape: dtype, shape, range."""
+    if not shape:
         raise located(
             ShapeError, f"{function}: the input is 0-d; expected scores of shape (N, C) or (C,)"
         )
-    shape = scores.shape
-    wanted = (shape[0], *shape[2:]) if scores.ndim > 1 else ()
+    wanted = (shape[0], *shape[2:]) if len(shape) > 1 else ()
     words = {"function": function, "input": shape, "target": y.shape, "wanted": wanted}
-    if y.shape == shape and scores.ndim > 1 and not y.dtype.is_float:
+    if y.shape == shape and len(shape) > 1 and not y.dtype.is_float:
         raise located(DTypeError, ONE_HOT.format(given=y.dtype.name, **words))
     if y.shape != wanted:
         raise located(
@@ -260,7 +259,7 @@ def check_classes(scores: Any, y: Any, ignore_index: int, function: str) -> None
     if not y.dtype.is_int:
         raise located(DTypeError, FLOAT_CLASSES.format(given=y.dtype.name, **words))
     if y.has_value:
-        _check_range(scores, y.value(), ignore_index, function)
+        _check_range(shape[min(1, len(shape) - 1)], y.value(), ignore_index, function)
 
 
 def _target_fix(scores: tuple[int, ...], given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
@@ -273,8 +272,7 @@ def _target_fix(scores: tuple[int, ...], given: tuple[int, ...], wanted: tuple[i
     return "target.reshape(...) to one class number for each example"
 
 
-def _check_range(scores: Any, y: Any, ignore_index: int, function: str) -> None:
-    classes = scores.shape[1 if scores.ndim > 1 else 0]
+def _check_range(classes: int, y: Any, ignore_index: int, function: str) -> None:
     if y.size == 0 or (y.min() >= 0 and y.max() < classes):
         return
     wrong = ((y < 0) | (y >= classes)) & (y != ignore_index)

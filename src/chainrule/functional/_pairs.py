@@ -222,7 +222,7 @@ def multi_margin_loss(
     check_reduction(reduction, name)
     scores, y = float_node(input, name), node_of(target, name, "target")
     axis = scores.ndim - 1
-    check_classes(scores, y, -100, name)
+    check_classes(scores.shape, y, -100, name)
     weights = class_weights(weight, scores, axis, name)
     place = y.reshape((*y.shape, 1))
     short = (scores - scores.gather(place, axis) + margin).relu()

@@ -162,7 +162,31 @@ class BCEWithLogitsLoss(_WeightedLoss):
         )
 
 
-class CrossEntropyLoss(_WeightedLoss):
+class _ClassLoss(_WeightedLoss):
+    """A loss of class numbers, which can be checked before any training."""
+
+    ignore_index: int
+
+    def check_targets(self, shape: tuple[int, ...], target: Tensor) -> None:
+        """Refuse targets that scores of a shape cannot be compared with.
+
+        Compiled steps cannot raise: whoever runs many of them checks all targets once, by this.
+
+        Args:
+            shape: of the scores for all these targets, (N, C) or (N, C, d1, ...).
+            target: class numbers, (N,) or (N, d1, ...).
+
+        Raises:
+            ShapeError, DTypeError, IndexRangeError: naming the first target that does not fit.
+
+        >>> import chainrule as cr
+        >>> cr.nn.CrossEntropyLoss().check_targets((2, 3), cr.tensor([0, 2]))
+        """
+        if not (target.dtype.is_float and tuple(target.shape) == shape):
+            F.check_classes(shape, target.node, self.ignore_index, type(self).__name__)
+
+
+class CrossEntropyLoss(_ClassLoss):
     """Cross-entropy between class numbers and the softmax of scores.
 
     It takes scores (logits): no softmax goes before it. See `functional.cross_entropy`.
@@ -202,7 +226,7 @@ class CrossEntropyLoss(_WeightedLoss):
         )
 
 
-class NLLLoss(_WeightedLoss):
+class NLLLoss(_ClassLoss):
     """Negative log-likelihood of class numbers under log-probabilities; see `functional.nll_loss`.
 
     Shapes: input (N, C), (N, C, d1, ...) or (C,); target (N,), (N, d1, ...) or 0-d whole numbers.
