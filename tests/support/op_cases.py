@@ -161,6 +161,15 @@ def places(draw: Any) -> Sample:
 
 
 @st.composite
+def orders(draw: Any, **attrs: Any) -> Sample:
+    shape = draw(FULL)
+    attrs["axis"] = draw(st.integers(0, len(shape) - 1))
+    if "descending" in attrs:
+        attrs["descending"] = draw(st.booleans())
+    return Sample((Real(shape),), attrs, draw(SEEDS))
+
+
+@st.composite
 def reshapes(draw: Any) -> Sample:
     shape = draw(SHAPES)
     size = int(np.prod(shape))
@@ -376,6 +385,8 @@ def _torch_cases() -> list[Case]:
         Case(ops.GATHER, gathers(), lambda x, i, *, axis: x.gather(axis, i), EVERY),
         Case(ops.SCATTER_ADD, scatters(), op_torch.scatter, NUMBERS),
         Case(ops.RANDOM_BITS, bits(), None),
+        Case(ops.ARGSORT, orders(descending=True), op_torch.argsort, EVERY),
+        Case(ops.CUMSUM, orders(), lambda x, *, axis: x.cumsum(axis), NUMBERS),
         Case(ops.SCAN, loops(), op_torch.scan),
     ]
 

@@ -70,3 +70,7 @@ def amax(x: Any, *, axes: Any, keepdims: bool) -> Any:
 
 def total(x: Any, *, axes: Any, keepdims: bool) -> Any:
     return torch.sum(x, axes, keepdims) if axes else x.clone()
+
+
+def argsort(x: Any, *, axis: int, descending: bool) -> Any:
+    return torch.argsort(x.double(), dim=axis, descending=descending, stable=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.node import CONSTANT as CONSTANT
 from ..graph.node import INPUT as INPUT
 from ..graph.node import Op as Op
-from . import elementwise, index, reduction, scan, shape
+from . import elementwise, index, order, reduction, scan, shape
 from ._apply import apply as apply
 from ._apply import cast_node as cast_node
 from ._apply import constant as constant
@@ -55,6 +55,8 @@ from .index import RANDOM_BITS as RANDOM_BITS
 from .index import SCATTER_ADD as SCATTER_ADD
 from .index import TAKE as TAKE
 from .index import TAKE_ADD as TAKE_ADD
+from .order import ARGSORT as ARGSORT
+from .order import CUMSUM as CUMSUM
 from .product import MATMUL as MATMUL
 from .reduction import AMAX as AMAX
 from .reduction import ARGMAX as ARGMAX
@@ -79,6 +81,7 @@ ALL: tuple[Op, ...] = (
     *reduction.ALL,
     *shape.ALL,
     *index.ALL,
+    *order.ALL,
     *scan.ALL,
 )
 BY_NAME: dict[str, Op] = {op.name: op for op in ALL}

@@ -9,7 +9,7 @@ from typing import Any
 from ..dtypes import DType
 from ..errors import DTypeError, ShapeError
 from ..graph.node import Aval, Op, make_aval
-from ._infer import broadcast, normal_axes
+from ._infer import normal_axes
 
 Ints = tuple[int, ...]
 
@@ -35,7 +35,8 @@ def _inverse(axes: Ints) -> Ints:
 
 
 def _infer_expand(x: Aval, *, shape: Ints) -> Aval:
-    if len(shape) < x.ndim or broadcast(x.shape, shape) != shape:
+    lead = len(shape) - x.ndim
+    if lead < 0 or any(n not in (1, m) for n, m in zip(x.shape, shape[lead:], strict=True)):
         raise ShapeError(
             f"a tensor of shape {x.shape} cannot be expanded to {shape}.\n"
             "  expected: each axis, counted from the last, of the same length or of length 1"
