@@ -165,6 +165,7 @@ _ROOMS = frozenset(
         "optim",
         "report",
         "train",
+        "utils",
     ]
 )
 _LAZY = {

@@ -1,0 +1,5 @@
+"""PyTorch's place for data loading: `utils.data` is `chainrule.data`."""
+
+from __future__ import annotations
+
+from . import data as data
