@@ -52,6 +52,8 @@ class Fusion:
         computed += [n for n in self.outputs if is_computed(n) and n not in set(computed)]
         computed.sort(key=self.position.__getitem__)
         self.owner = {node: single(node) for node in computed}
+        self.first = {self.owner[node]: self.position[node] for node in computed}
+        self.last = dict(self.first)
         self.users: dict[Node, list[Node]] = {}
         for node in computed:
             for base, _ in reads(self.owner[node], node, self.inline):
@@ -69,14 +71,14 @@ class Fusion:
 
     def _has_way_round(self, start: Cluster, end: Cluster) -> bool:
         """Whether ``end`` also depends on ``start`` by way of a third cluster."""
-        last = max(self.position[node] for node in end.axes)
+        last = self.last[end]
         stack = [each for each in self.consumers(start) if each is not end]
         seen = set(stack)
         while stack:
             cluster = stack.pop()
             if cluster is end:
                 return True
-            if min(self.position[node] for node in cluster.axes) > last:
+            if self.first[cluster] > last:
                 continue
             for after in self.consumers(cluster) - seen:
                 seen.add(after)
@@ -85,12 +87,19 @@ class Fusion:
 
     def edges(self, first: Cluster, second: Cluster) -> list[tuple[Node, Axes | None]]:
         """What ``second`` reads of ``first``."""
+        readers = second.axes if len(second.axes) <= len(first.axes) else self._readers(first)
         return [
             (base, axes)
-            for node in second.axes
+            for node in readers
+            if self.owner[node] is second
             for base, axes in reads(second, node, self.inline)
             if self.owner.get(base) is first
         ]
+
+    def _readers(self, cluster: Cluster) -> list[Node]:
+        """The members of any cluster that read this one, each once, in order."""
+        found = {user for node in cluster.axes for user in self.users.get(node, ())}
+        return sorted(found, key=self.position.__getitem__)
 
     # -- merging ---------------------------------------------------------------------------------
     def try_merge(self, first: Cluster, second: Cluster) -> bool:
@@ -199,21 +208,31 @@ class Fusion:
         return True
 
     def _merge(self, kind: str, first: Cluster, second: Cluster, names: dict[int, int]) -> None:
+        """Make one cluster of two; the larger takes the smaller in."""
+        self._into_space_of(first, second, names)
+        large, small = (first, second) if len(first.axes) >= len(second.axes) else (second, first)
+        large.kind = kind
+        large.axes |= small.axes
+        large.source_axes |= small.source_axes
+        large.reduced = first.reduced if first.reduced is not None else second.reduced
+        large.anchor = first.anchor or second.anchor
+        for node in small.axes:
+            self.owner[node] = large
+        self.first[large] = min(self.first[large], self.first.pop(small))
+        self.last[large] = max(self.last[large], self.last.pop(small))
+        if large.kind == "row" and large.reduced is not None:
+            self._reduced_last(large)
+
+    @staticmethod
+    def _into_space_of(first: Cluster, second: Cluster, names: dict[int, int]) -> None:
+        """Let both clusters name the axes of one space, the first's and what it lacks."""
         space = list(first.space)
         for axis, name in sorted(names.items(), key=lambda item: item[1]):
             if name >= len(space):
                 space.append(second.space[axis])
-        second.relabel(names, tuple(space))
         first.space = tuple(space)
-        first.kind = kind
-        first.axes |= second.axes
-        first.source_axes |= second.source_axes
-        first.reduced = first.reduced if first.reduced is not None else second.reduced
-        first.anchor = first.anchor or second.anchor
-        for node in second.axes:
-            self.owner[node] = first
-        if first.kind == "row" and first.reduced is not None:
-            self._reduced_last(first)
+        if second.space != first.space or any(axis != name for axis, name in names.items()):
+            second.relabel(names, first.space)
 
     @staticmethod
     def _reduced_last(cluster: Cluster) -> None:
@@ -234,25 +253,27 @@ class Fusion:
                 self.try_merge(self.owner[node], consumers.pop())
 
     def grow(self) -> None:
-        """Merge along the remaining edges until nothing changes, reductions and products first."""
+        """Merge along the remaining edges until nothing changes, earlier clusters first."""
         changed = True
         while changed:
             changed = False
-            for node in self.order:
-                first = self.owner.get(node)
-                if first is None:
-                    continue
-                for second in sorted(self.consumers(first), key=self._first_position):
-                    if self._wanted(first, second) and self.try_merge(first, second):
-                        changed = True
-                        break
+            waiting = dict.fromkeys(self.owner[n] for n in self.order if n in self.owner)
+            for first in waiting:
+                if first in self.first and self._merge_with_a_consumer(first):
+                    changed = True
+
+    def _merge_with_a_consumer(self, first: Cluster) -> bool:
+        return any(
+            self._wanted(first, second) and self.try_merge(first, second)
+            for second in sorted(self.consumers(first), key=self._first_position)
+        )
 
     def _wanted(self, first: Cluster, second: Cluster) -> bool:
         """Scalars are merged only so that a kernel's worth of them is one task."""
         return first.kind != "scalar"
 
     def _first_position(self, cluster: Cluster) -> int:
-        return min(self.position[node] for node in cluster.axes)
+        return self.first[cluster]
 
     def clusters(self) -> list[Cluster]:
         """The clusters, each after those that it reads."""

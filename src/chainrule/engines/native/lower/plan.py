@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -117,7 +118,8 @@ def plan(
     clock.mark("fuse")
     buffers = Buffers(leaves)
     needed = stored(fusion, clusters)
-    in_place = _in_place(fusion, clusters, updates, needed)
+    after = {cluster: fusion.consumers(cluster) for cluster in clusters}
+    in_place = _in_place(fusion, after, updates, needed)
     for source, output in in_place.items():
         buffers[output] = buffers[source]
     for node, buffer in results.items():
@@ -125,7 +127,7 @@ def plan(
     for number, node in enumerate(fusion.order):
         if node in needed and node not in buffers:
             buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
-    clusters = _ordered(fusion, clusters, in_place)
+    clusters = _ordered(clusters, after)
     clock.mark("layout")
     context = Context(module, buffers, fusion.inline, needed, tables, kernels)
     tasks = list(first)
@@ -163,24 +165,44 @@ def _copy(context: Context, source: Node, output: Node) -> Task:
     return copy_task(context, f"copy {source.name or 'state'}", *places)
 
 
+Followers = dict[Cluster, set[Cluster]]
+
+
 def _in_place(
-    fusion: Fusion,
-    clusters: Sequence[Cluster],
-    updates: Sequence[tuple[Node, Node]],
-    needed: set[Node],
+    fusion: Fusion, after: Followers, updates: Sequence[tuple[Node, Node]], needed: set[Node]
 ) -> dict[Node, Node]:
-    """The updates whose output may be written over its input while the step runs."""
+    """The updates whose output may be written over its input while the step runs.
+
+    Whoever overwrites a state must follow all who read it: these orders are added to ``after``.
+    """
     chosen: dict[Node, Node] = {}
+    taken: set[Node] = set()
     for source, output in updates:
-        if output not in needed or output in chosen.values() or not is_computed(output):
+        if output not in needed or output in taken or not is_computed(output):
             continue
         writer = fusion.owner[output]
         if writer.kind not in _IN_PLACE or not _reads_same_point(fusion, writer, source, output):
             continue
+        readers = {fusion.owner[user] for user in fusion.users.get(source, ())} - {writer}
+        if readers and _reaches(after, writer, readers):
+            continue
         chosen[source] = output
-        if not _acyclic(fusion, clusters, chosen):
-            del chosen[source]
+        taken.add(output)
+        for reader in readers:
+            after[reader].add(writer)
     return chosen
+
+
+def _reaches(after: Followers, start: Cluster, ends: set[Cluster]) -> bool:
+    """Whether one of the ends must follow the start."""
+    stack, seen = [start], {start}
+    while stack:
+        for cluster in after[stack.pop()] - seen:
+            if cluster in ends:
+                return True
+            seen.add(cluster)
+            stack.append(cluster)
+    return False
 
 
 def _reads_same_point(fusion: Fusion, writer: Cluster, source: Node, output: Node) -> bool:
@@ -192,51 +214,24 @@ def _reads_same_point(fusion: Fusion, writer: Cluster, source: Node, output: Nod
     return source.shape == output.shape and source.dtype is output.dtype
 
 
-def _followers(
-    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
-) -> dict[Cluster, set[Cluster]]:
-    """Which clusters must follow each: those that read it, and who overwrites what it reads."""
-    after = {cluster: fusion.consumers(cluster) for cluster in clusters}
-    for source, output in in_place.items():
-        writer = fusion.owner[output]
-        for user in fusion.users.get(source, ()):
-            reader = fusion.owner[user]
-            if reader is not writer:
-                after[reader] = after[reader] | {writer}
-    return after
-
-
-def _sorted(
-    fusion: Fusion, clusters: Sequence[Cluster], after: Mapping[Cluster, set[Cluster]]
-) -> list[Cluster]:
+def _ordered(clusters: Sequence[Cluster], after: Followers) -> list[Cluster]:
+    """The clusters in an order that is right on one thread, as near as can be to the given."""
+    place = {cluster: number for number, cluster in enumerate(clusters)}
     waiting = dict.fromkeys(clusters, 0)
     for followers in after.values():
         for cluster in followers:
             waiting[cluster] += 1
-    place = {cluster: number for number, cluster in enumerate(clusters)}
-    ready = [cluster for cluster in clusters if waiting[cluster] == 0]
+    ready = [place[cluster] for cluster in clusters if waiting[cluster] == 0]
     result: list[Cluster] = []
     while ready:
-        cluster = min(ready, key=place.__getitem__)
-        ready.remove(cluster)
+        cluster = clusters[heapq.heappop(ready)]
         result.append(cluster)
         for follower in after[cluster]:
             waiting[follower] -= 1
             if waiting[follower] == 0:
-                ready.append(follower)
+                heapq.heappush(ready, place[follower])
+    assert len(result) == len(clusters), "clusters wait for each other"
     return result
-
-
-def _acyclic(fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]) -> bool:
-    after = _followers(fusion, clusters, in_place)
-    return len(_sorted(fusion, clusters, after)) == len(clusters)
-
-
-def _ordered(
-    fusion: Fusion, clusters: Sequence[Cluster], in_place: Mapping[Node, Node]
-) -> list[Cluster]:
-    """The clusters in an order that is right on one thread."""
-    return _sorted(fusion, clusters, _followers(fusion, clusters, in_place))
 
 
 def _report(buffers: Buffers, sums: Sequence[Node]) -> Task:
