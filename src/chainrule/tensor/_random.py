@@ -25,7 +25,7 @@ from ..ops import (
     apply,
     constant,
 )
-from ._handle import array_leaf
+from ._handle import array_leaf, detached
 from ._shape import sizes_of
 from ._tensor import Tensor
 
@@ -142,9 +142,12 @@ def _typed(tensor: Tensor, dtype: Any) -> Tensor:
 
 
 def _drawn(tensor: Tensor, requires_grad: bool) -> Tensor:
-    if requires_grad:
-        tensor.requires_grad_(True)
-    return tensor
+    if not requires_grad:
+        return tensor
+    # How it was drawn (kept in a trace or a recording) is no way for a gradient.
+    fresh = Tensor(detached(tensor.node))
+    fresh.requires_grad_(True)
+    return fresh
 
 
 def rand(
