@@ -140,6 +140,8 @@ def test_probabilities_out_of_range() -> None:
         F.binary_cross_entropy(cr.tensor([0.5, 2.0]), cr.tensor([0.0, 1.0]))
     with message(OptionError, "the target must lie from 0 to 1", "labels are 0 and 1"):
         F.binary_cross_entropy(cr.tensor([0.5]), cr.tensor([2.0]))
+    with message(OptionError, "binary_cross_entropy_with_logits: the target", "not -1 and 1"):
+        F.binary_cross_entropy_with_logits(cr.tensor([0.5]), cr.tensor([-1.0]))
 
 
 def test_softmax_before_cross_entropy_warns_with_the_reason() -> None:

@@ -216,6 +216,10 @@ def test_conversion_keeps_handles() -> None:
     assert net.float().scale.dtype is cr.float32
     assert net.to(cr.float64).scale.dtype is cr.float64
     assert net.cpu().scale.dtype is cr.float64
+    assert net.to(cr.device("cpu")) is net
+    for move in (net.cuda, lambda: net.to("cuda")):
+        with pytest.raises(cr.errors.OptionError, match="cuda"):
+            move()
 
 
 def test_hooks() -> None:

@@ -36,6 +36,7 @@ from ._layers import flatten as flatten
 from ._layers import linear as linear
 from ._losses import binary_cross_entropy as binary_cross_entropy
 from ._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from ._losses import check_labels as check_labels
 from ._losses import gaussian_nll_loss as gaussian_nll_loss
 from ._losses import hinge_embedding_loss as hinge_embedding_loss
 from ._losses import huber_loss as huber_loss

@@ -34,9 +34,7 @@ SIGMOID_TWICE = (
     "and training is slow.\n  fix: leave out the last {kind}, or use BCELoss"
 )
 OUTSIDE_UNIT = (
-    "binary_cross_entropy: {name} must lie from 0 to 1.\n"
-    "  given: from {low:g} to {high:g}\n"
-    "  fix: {fix}"
+    "{function}: {name} must lie from 0 to 1.\n  given: from {low:g} to {high:g}\n  fix: {fix}"
 )
 
 
@@ -203,8 +201,9 @@ def binary_cross_entropy(
     reduction = older_reduction(size_average, reduce, reduction)
     name = "binary_cross_entropy"
     p, y = _pair(input, target, reduction, name)
-    _check_unit(p, "the prediction", "end the network with nn.Sigmoid(), or use BCEWithLogitsLoss")
-    _check_unit(y, "the target", "scale the targets; labels are 0 and 1")
+    fix = "end the network with nn.Sigmoid(), or use BCEWithLogitsLoss"
+    check_unit(p, "the prediction", fix, name)
+    check_labels(y, name)
     yes = _bounded(p > 0, p, lambda safe: safe.log())
     no = _bounded(p < 1, p, lambda safe: (-safe).log1p())
     terms = -(y * yes + (1 - y) * no)
@@ -216,14 +215,23 @@ def _bounded(finite: Any, p: Any, logarithm: Callable[[Any], Any]) -> Any:
     return finite.where(logarithm(finite.where(p, 0.5)).maximum(-100.0), -100.0)
 
 
-def _check_unit(node: Any, name: str, fix: str) -> None:
+def check_labels(target: Any, function: str) -> None:
+    """Refuse targets (a node) of a yes-or-no question that are no probabilities."""
+    check_unit(
+        target, "the target", "scale the targets; labels are 0 and 1, not -1 and 1", function
+    )
+
+
+def check_unit(node: Any, name: str, fix: str, function: str) -> None:
+    """Refuse values below 0 or above 1, where values are known."""
     if not node.has_value or node.size == 0:
         return
     value = node.value()
     low, high = float(value.min()), float(value.max())
     # A NaN compares false with everything and is left for the non-finite check to report.
     if low < 0 or high > 1:
-        raise located(OptionError, OUTSIDE_UNIT.format(name=name, low=low, high=high, fix=fix))
+        text = OUTSIDE_UNIT.format(function=function, name=name, low=low, high=high, fix=fix)
+        raise located(OptionError, text)
 
 
 def binary_cross_entropy_with_logits(
@@ -250,6 +258,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ShapeError: when the shapes differ.
         DTypeError: when the target is not floating-point.
+        OptionError: when targets lie outside 0 to 1 (checked where values are known).
 
     >>> import chainrule as cr
     >>> logits = cr.tensor([0.0, 100.0])
@@ -262,6 +271,7 @@ def binary_cross_entropy_with_logits(
     if is_sigmoid(z) or is_softmax(z):
         kind = "sigmoid" if is_sigmoid(z) else "softmax"
         warn_caller(SIGMOID_TWICE.format(kind=kind))
+    check_labels(y, name)
     if pos_weight is None:
         terms = z.softplus() - z * y
     else:

@@ -113,7 +113,19 @@ class HuberLoss(_Loss):
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
 
 
-class BCELoss(_WeightedLoss):
+class _LabelLoss(_WeightedLoss):
+    """A loss of yes-or-no labels, which can be checked before any training."""
+
+    def check_targets(self, shape: tuple[int, ...], target: Tensor) -> None:
+        """Refuse targets below 0 or above 1; see `CrossEntropyLoss.check_targets`.
+
+        >>> import chainrule as cr
+        >>> cr.nn.BCEWithLogitsLoss().check_targets((2, 1), cr.tensor([[0.0], [1.0]]))
+        """
+        F.check_labels(target.node, type(self).__name__)
+
+
+class BCELoss(_LabelLoss):
     """Binary cross-entropy of probabilities; see `functional.binary_cross_entropy`.
 
     Prefer `BCEWithLogitsLoss`, which takes the scores before the sigmoid and stays exact.
@@ -130,7 +142,7 @@ class BCELoss(_WeightedLoss):
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(_WeightedLoss):
+class BCEWithLogitsLoss(_LabelLoss):
     """Binary cross-entropy of `sigmoid(input)` in one stable form.
 
     See `functional.binary_cross_entropy_with_logits`.

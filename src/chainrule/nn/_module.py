@@ -422,6 +422,10 @@ class Module:
         """Keep the parameters in the computer's own memory, where they are."""
         return self.to(device="cpu")
 
+    def cuda(self, device: Any = "cuda") -> Self:
+        """Say that eager tensors live in the computer's own memory; see `Tensor.cuda`."""
+        return self._replace(lambda tensor: tensor.cuda(device))
+
     # ------------------------------------------------------------------- state
 
     def state_dict(
