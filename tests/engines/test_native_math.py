@@ -157,3 +157,35 @@ def test_numbers_are_computed_once_not_for_each_point():
     entry = kernel.text.split("entry:")[1].split("br ")[0]
     assert "shl i64" in entry
     assert kernel.text.count("shl i64") == entry.count("shl i64")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bits_do_not_depend_on_where_a_point_stands(dtype, target):
+    """A point computed in a vector, under a mask or singly has the same bits."""
+    x = np.random.default_rng(0).uniform(0.1, 3, 101).astype(dtype)
+    for name in FUNCTIONS:
+        kernel = compiled(name, float32 if dtype is np.float32 else float64, target)
+        whole = kernel([x, np.zeros_like(x)], x.size)[1]
+        parts = kernel([x, np.zeros_like(x)], x.size, splits=(1, 18, 19, 50, 77))[1]
+        np.testing.assert_array_equal(whole.view(np.uint8), parts.view(np.uint8), err_msg=name)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_bits_of_a_chain_do_not_depend_on_where_a_point_stands(target):
+    """Also where products and sums may be contracted."""
+
+    def body(e, x, rate):
+        rate = e.cast(rate, float32)
+        y = e.add(e.mul(x, rate), e.mul(e.sigmoid(x), e.sub(x, rate)))
+        return e.sub(e.mul(y, y), e.div(e.mul(x, 0.3), e.add(e.sqrt(e.abs(y)), 1e-3)))
+
+    one = Operand(float32, (1,))
+    kernel = Compiled(
+        lambda m: elementwise(m, (), [one, Operand(float64, (0,))], [one], body), TARGETS[target]
+    )
+    x = np.random.default_rng(1).standard_normal(203).astype("f4")
+    arrays = [x, np.array(0.7), np.zeros_like(x)]
+    whole = kernel(arrays, x.size)[2]
+    for splits in ((1,), (7, 40, 41), (16, 33, 100, 150)):
+        np.testing.assert_array_equal(kernel(arrays, x.size, splits=splits)[2], whole)

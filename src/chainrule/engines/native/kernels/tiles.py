@@ -26,6 +26,8 @@ _STORE_COST = 2
 # What an accumulator that is written out costs to compile, in multiply-adds a call, when a kernel
 # is called some thousands of times.
 _CODE_COST = 60
+# Rows that are worth sharing between threads.
+_ROWS_TO_SHARE = 16
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,8 @@ def choose_broadcast(target: Target, problem: Problem) -> Tile:
         turn = max(rows * width, loads, _IN_FLIGHT if rows > 1 else _IN_FLIGHT / 2)
         return (turn + loads / 32) * problem.depth + _STORE_COST * rows * width
 
-    def cost(tile: tuple[int, int]) -> tuple[float, int]:
-        rows, width = tile
-        parts = _parts(vectors, width)
-        full, rest = divmod(problem.rows, rows)
-        total = float(_CODE_COST * _code(parts, rows, rest))
-        for part, times in parts:
-            total += times * (full * panel(rows, part) + rest * panel(1, part))
-        return total, -rows * width
-
-    best = min(_fitting(target, vectors, problem.rows), key=cost)
-    return Tile(best[0], best[1] * lanes)
+    rows, width = _soonest(target, problem.rows, vectors, vectors, panel)
+    return Tile(rows, width * lanes)
 
 
 def dot_lanes(target: Target, problem: Problem) -> int:
@@ -100,23 +93,40 @@ def choose_dot(target: Target, problem: Problem) -> Tile:
         turn = max(rows * width, loads, _IN_FLIGHT if rows * width > 1 else 4)
         return (turn + loads / 8) * turns + _FOLD_COST * rows * width
 
+    return Tile(*_soonest(target, problem.rows, problem.n, min(problem.n, lanes), block))
+
+
+def shares(rows: int) -> list[int]:
+    """How rows are likely to be shared among threads."""
+    return [rows] if rows < _ROWS_TO_SHARE else [rows // 2, rows - rows // 2]
+
+
+def is_even(rows: int, height: int) -> bool:
+    """Whether tiles of a height leave no rows over, in one thread or in two."""
+    return all(share % height == 0 for share in [rows, *shares(rows)])
+
+
+def _soonest(
+    target: Target,
+    rows: int,
+    whole: int,
+    widest: int,
+    time: Callable[[int, int], float],
+) -> tuple[int, int]:
+    """The tile (rows, width) that covers ``rows`` by ``whole`` soonest; ``time`` times one tile."""
+
     def cost(tile: tuple[int, int]) -> tuple[float, int]:
-        rows, width = tile
-        parts = _parts(problem.n, width)
-        full, rest = divmod(problem.rows, rows)
-        total = float(_CODE_COST * _code(parts, rows, rest))
-        for part, times in parts:
-            total += times * (full * block(rows, part) + rest * block(1, part))
-        return total, -rows * width
+        height, width = tile
+        parts = _parts(whole, width)
+        written = sum(part * (height + (not is_even(rows, height))) for part, _ in parts)
+        total = float(_CODE_COST * written)
+        for share in shares(rows):
+            full, rest = divmod(share, height)
+            for part, times in parts:
+                total += times * (full * time(height, part) + rest * time(1, part))
+        return total, -height * width
 
-    fitting = _fitting(target, min(problem.n, lanes), problem.rows)
-    best = min(fitting, key=cost)
-    return Tile(best[0], best[1])
-
-
-def _code(parts: list[tuple[int, int]], rows: int, rest: int) -> int:
-    """Accumulators that are written out, in all kinds of tiles."""
-    return sum(part * (rows + (1 if rest else 0)) for part, _ in parts)
+    return min(_fitting(target, widest, rows), key=cost)
 
 
 def _parts(whole: int, width: int) -> list[tuple[int, int]]:
@@ -241,7 +251,7 @@ def cover(
     def single(write: RowTile) -> None:
         function.loop(full, stop, 1, [], lambda row, _: write(row, 1), guard=True)
 
-    if height == 1 or problem.rows % height:
+    if height == 1 or not is_even(problem.rows, height):
         columns(0, problem.n, tile.columns, tall if height == 1 else both)
         return
     columns(0, problem.n, tile.columns, tall)
