@@ -125,7 +125,7 @@ class Trainer:
         self.compiled: Any = (
             None  # the loop of the newest native fit, to read: explain(), llvm_ir()
         )
-        self.compile_seconds = 0.0  # spent compiling for the newest fit
+        self.compile_seconds = 0.0  # spent compiling training loops so far
         self._session: Session | None = None  # while a fit runs
         self._counter = 0  # the shuffle's next block
         self._random = OwnRandomness(seed)
@@ -373,7 +373,8 @@ class Trainer:
 
             try:
                 runner = NativeRunner(*common, self.threads)
-                self.compiled, self.compile_seconds = runner.loop, runner.compile_seconds
+                self.compiled = runner.loop
+                self.compile_seconds += runner.compile_seconds
                 if runner.compile_seconds > NOTICEABLE:
                     progress.note(f"compiled in {runner.compile_seconds:.1f} s")
             except (EngineError, TraceError) as error:
