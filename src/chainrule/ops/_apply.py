@@ -158,7 +158,8 @@ def constant(value: bool | int | float, dtype: DType) -> Node:
         >>> constant(2, dtypes.float32).value()
         array(2., dtype=float32)
     """
-    key = (value, type(value), dtype)
+    # Zeros go by how they are written: -0.0 equals 0.0 as a key, and is another number.
+    key = (value or repr(value), type(value), dtype)
     found = CONSTANTS.get(key)
     if found is None:
         found = constant_array(np.asarray(value).astype(dtype.np), dtype)

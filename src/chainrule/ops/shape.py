@@ -65,9 +65,9 @@ def _added_axes(full: Ints, shape: Ints) -> Ints:
 
 
 def _infer_slice(x: Aval, *, starts: Ints, stops: Ints, steps: Ints) -> Aval:
-    shape = tuple(len(range(*part)) for part in zip(starts, stops, steps, strict=True))
-    if len(starts) != x.ndim or any(step < 1 for step in steps):
+    if not len(starts) == len(stops) == len(steps) == x.ndim or any(step < 1 for step in steps):
         raise ShapeError("slice takes a start, a stop and a positive step for each axis")
+    shape = tuple(len(range(*part)) for part in zip(starts, stops, steps, strict=True))
     return make_aval(shape, x.dtype)
 
 
