@@ -55,7 +55,8 @@ def run_demo(out: Path, *, epochs: int = 60, seed: int = SEED) -> Run:
     start = time.perf_counter()
     run = trainer.fit(train, validation=test, epochs=epochs, batch_size=BATCH)
     spent = time.perf_counter() - start
-    say(f"\n{epochs} epochs, {run.steps:,} steps in {spent:.2f} s, compiling included")
+    compiling = f"of it {trainer.compile_seconds:.2f} s compiling"
+    say(f"\n{epochs} epochs, {run.steps:,} steps in {spent:.2f} s, {compiling}")
     say(f"test accuracy {100 * accuracy(trainer, test):.2f} %\n")
     say(step_table([step_time(train, seed, engine) for engine in TIMED_STEPS]))
     say("")
