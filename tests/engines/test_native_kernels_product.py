@@ -93,8 +93,17 @@ def test_packed_blocks_of_rows_and_depth(target):
     assert run(40, 300, 270, True, True, float32, TARGETS[target])[0].axis == "columns"
 
 
+def long_body(e, c):
+    """More instructions than are written for each vector of a tile."""
+    for number in range(6):
+        c = e.add(e.mul(c, 0.9), e.div(c, e.add(e.sqrt(e.abs(c)), 1.0 + number)))
+    return c
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("body", [None, long_body])
 @pytest.mark.parametrize("layout", [(False, False), (False, True), (True, True)])
-def test_bits_do_not_depend_on_the_split(layout):
+def test_bits_do_not_depend_on_the_split(layout, body, target):
     """Each element is summed in one order, whoever computes it and whatever is beside it."""
     for m, n, k in ((100, 100, 64), (33, 130, 50), (3, 300, 17)):
         a, b = (RNG.standard_normal(s).astype("f4") for s in ((m, k), (k, n)))
@@ -105,14 +114,18 @@ def test_bits_do_not_depend_on_the_split(layout):
                 a=operand(float32, (m, k), layout[0]),
                 b=operand(float32, (k, n), layout[1]),
                 outputs=[Operand(float32, (n, 1))],
+                body=body,
                 rows=m,
                 depth=k,
-            )
+            ),
+            TARGETS[target],
         )
         by_columns = compiled.kernel.axis == "columns"
         extents, stop = extents_of(compiled, m, k), n if by_columns else m
         arrays = [stored(a, layout[0]), stored(b, layout[1]), np.zeros((m, n), "f4")]
         whole = compiled(arrays, stop, extents)[-1]
+        if body is None:
+            np.testing.assert_allclose(whole, a @ b, atol=1e-4)
         for parts in (2, 3, 7):
             splits = [stop * i // parts for i in range(1, parts)]
             np.testing.assert_array_equal(compiled(arrays, stop, extents, splits)[-1], whole)

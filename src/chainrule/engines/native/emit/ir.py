@@ -113,6 +113,10 @@ class Function:
         lines = "\n".join([*self._entry, *self._lines])
         return f"define {linkage}void @{self.name}({params}) #0 {{\nentry:\n{lines}\n}}"
 
+    def length(self) -> int:
+        """Lines written so far, without those at the entry."""
+        return len(self._lines)
+
     def fresh(self, prefix: str = "t") -> str:
         """A new local name without its per cent sign."""
         self._count += 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import first_lanes, load_points
-from ..emit.types import Value, of
+from ..emit.types import PTR, Value, of
 from .common import Span, spans
 from .tiles import Ending, Problem, RowTiles, Tile, cover, over_rows
 
+# Lines of a body that are too many to be written for each vector of a tile.
+_LONG_BODY = 14
 Pieces = Callable[[Value], list[Span]]
 
 
@@ -100,6 +103,11 @@ class Broadcast:
         self.a, self.b, self.depth = a, b, depth
         self.lanes = function.target.lanes(problem.dtype)
         self.type = of(problem.dtype)
+        self._buffer: Value | None = None
+        if ending is not None and ending.lines() > _LONG_BODY:
+            size = function.target.registers * self.lanes
+            text = f"alloca [{size} x {self.type.element}], align 64"
+            self._buffer = function.entry_value(text, PTR)
 
     def tile(self, row: Value, rows: int, column: Value | int, pieces: list[Span]) -> None:
         """``rows`` rows from ``row`` on, the vectors of ``pieces`` from ``column`` on."""
@@ -110,8 +118,40 @@ class Broadcast:
         places = [(r, span) for r in range(rows) for span in pieces]
         start = [ending.start(emitters[span.lanes], r, span) for r, span in places]
         sums = accumulate(self, row, rows, column, pieces, start)
+        if self._buffer is not None and len(places) > 2:
+            self._finish_in_turns(row, rows, column, pieces, sums)
+            return
         for (r, span), c in zip(places, sums, strict=True):
             ending.finish(emitters[span.lanes], c, r, span)
+
+    def _finish_in_turns(
+        self, row: Value, rows: int, column: Value | int, pieces: list[Span], sums: list[Value]
+    ) -> None:
+        """A long body is written once, in a loop over the sums, not once for each of them."""
+        function, ending, element = self.function, self.ending, self.type.element
+        assert ending is not None and self._buffer is not None
+        buffer = self._buffer
+        width = sum(span.lanes for span in pieces)
+        for i, c in enumerate(sums):
+            r, place = divmod(i, len(pieces))
+            function.store(c, buffer, r * width + pieces[place].start)
+
+        def visit(r: Value, start: Value | int, span: Span) -> None:
+            at = function.offset(buffer, function.add(function.mul(r, width), start), element)
+            ending.begin(function.add(row, r), function.add(column, start))
+            c = function.load(at, self.type.with_lanes(span.lanes))
+            ending.finish(Emitter(function, span.lanes), c, 0, replace(span, start=0))
+
+        full = [span for span in pieces if span.part is None and span.lanes == self.lanes]
+
+        def line(r: Value, _: list[Value]) -> None:
+            if full:
+                end = len(full) * self.lanes
+                function.loop(0, end, self.lanes, [], lambda at, _: visit(r, at, full[0]))
+            for span in pieces[len(full) :]:
+                visit(r, span.start, span)
+
+        function.loop(0, rows, 1, [], line)
 
 
 def accumulate(

@@ -13,7 +13,7 @@ from ....dtypes import DType
 from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import load_points, memory_type, store_points
-from ..emit.types import Value
+from ..emit.types import Type, Value
 from ..target import Target
 from .common import Body, Bound, Operand, Span, power_above, results
 
@@ -185,6 +185,16 @@ class Ending:
             operand = self.bound.operands[i]
             pointer = self._at(i, row, span)
             store_points(e, value, pointer, operand.dtype, operand.strides[1], span.part)
+
+    def lines(self) -> int:
+        """How many instructions the body is for one vector, found by writing it aside."""
+        aside = Function(self.function.module, "aside", [])
+        aside.params = self.function.params
+        lanes = self.function.target.lanes(self.problem.dtype)
+        ending = Ending(aside, self.problem, self.bound.pointers)
+        c = Value("%sample", Type(self.problem.dtype.name, lanes))
+        ending.finish(Emitter(aside, lanes), c, 0, Span(0, lanes, lanes))
+        return aside.length()
 
     def _at(self, which: int, row: int, span: Span) -> Value:
         """Pointer to an operand's element: from the tile's first by a known distance."""
