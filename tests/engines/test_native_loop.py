@@ -260,6 +260,20 @@ def test_explain_tells_fusions_memory_and_time() -> None:
     assert loop.compile_seconds > 0 and "define void @run" in loop.llvm_ir()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_profile_tells_the_time_of_each_task_and_leaves_the_state(threads: int) -> None:
+    loop, made = compiled(trained("adam"), data(), threads)
+    numbers = [getter() for getter in made.getters]
+    before = [loop.read(k).tobytes() for k in range(len(made.captured))]
+    found = loop.profile(order(), PLAN, numbers)
+    assert before == [loop.read(k).tobytes() for k in range(len(made.captured))]
+    assert found.microseconds > 0 and abs(sum(line.share for line in found.lines) - 1) < 1e-6
+    labels = " ".join(line.label for line in found.lines)
+    assert "product 37x19 over 100" in labels and "gather 30 rows of 19" in labels
+    assert ("waiting for other threads" in labels) == (threads == 2)
+    assert "us a step" in str(found)
+
+
 def test_the_update_is_the_epilogue_of_the_weight_gradient() -> None:
     """No gradient of a weight lies in memory."""
     work, arrays = trained("adam"), data()

@@ -9,5 +9,6 @@ from .loop import Loop as Loop
 from .loop import compile_loop as compile_loop
 from .lower.support import SUPPORT as SUPPORT
 from .lower.support import check_supported as check_supported
+from .profile import Profile as Profile
 from .program import Program as Program
 from .program import compile_graph as compile_graph

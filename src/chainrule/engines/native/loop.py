@@ -20,6 +20,7 @@ from .lower.gathers import data_buffer, gather_task
 from .lower.plan import Planned, prepare
 from .lower.tasks import Task
 from .machine import Built, Workshop
+from .profile import Profile, profile
 
 Array = np.ndarray[Any, Any]
 
@@ -262,6 +263,25 @@ class Loop:
     def explain(self) -> str:
         """What was fused, which kernels run, how much memory and time it takes."""
         return explain(self._built)
+
+    def profile(
+        self, indices: Array, plan: Array, scalars: Sequence[float] | Array = ()
+    ) -> Profile:
+        """Where the time of the steps goes: each task's share, as the first thread sees it.
+
+        The steps run on a copy of the state, with a clock around each task.
+
+        Args:
+            indices, plan, scalars: as for :meth:`run`.
+
+        Raises:
+            EngineError: on processors whose clock programs may not read.
+        """
+        steps = np.ascontiguousarray(plan, np.int32)
+        rows = np.ascontiguousarray(indices, np.int32)
+        self._check(rows, steps, scalars)
+        with self._lock:
+            return profile(self._built, rows, steps, [float(number) for number in scalars])
 
     def llvm_ir(self) -> str:
         """The whole module in LLVM's language."""

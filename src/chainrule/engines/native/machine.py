@@ -54,6 +54,7 @@ class Built:
     machine: jit.Machine
     threads: int
     fixed: bool
+    workshop: Workshop
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,6 +130,7 @@ class Workshop:
         self.tables: dict[int, Buffer] = {}
         self.kernels: dict[Any, Kernel] = {}
         self.seconds: dict[str, float] = {}
+        self.outside: Mapping[str, int] = {}
 
     def add_time(self, stage: str, started: float) -> None:
         """Count the time since ``started`` to a stage."""
@@ -178,8 +180,8 @@ class Workshop:
         layout = lay_out(kept, planned, threads)
         self.add_time("memory", started)
         started = time.perf_counter()
-        names = [self._write(each, k, layout, threads, outside) for k, each in enumerate(planned)]
-        write_loop(self.module, LoopCode(names, rows, sums, threads > 1))
+        self.outside = outside
+        self._write(planned, layout, LoopCode(_names("step", planned), rows, sums, threads > 1), {})
         text = self.module.text()
         self.add_time("emit", started)
         started = time.perf_counter()
@@ -198,6 +200,7 @@ class Workshop:
             machine,
             threads,
             self.threads is not None,
+            self,
             self.seconds,
         )
 
@@ -209,24 +212,38 @@ class Workshop:
 
     def _write(
         self,
-        planned: Planned,
-        number: int,
+        planned: Sequence[Planned],
         layout: Layout,
-        threads: int,
-        outside: Mapping[str, int],
-    ) -> str:
-        used = {
-            argument.buffer.pointer
-            for task in planned.tasks
-            for argument in task.arguments
-            if argument.buffer.pointer
-        }
-        code = StepCode(
-            f"step.{number}",
-            planned.phases,
-            threads > 1,
-            {name: entry for name, entry in outside.items() if name in used},
-            (layout.scratch_start, layout.scratch),
-        )
-        write_step(self.module, code)
-        return code.name
+        loop: LoopCode,
+        clocks: Mapping[Task | None, int],
+    ) -> None:
+        """Write the functions of the steps, and the loop over them."""
+        for name, each in zip(loop.steps, planned, strict=True):
+            used = {argument.buffer.pointer for task in each.tasks for argument in task.arguments}
+            code = StepCode(
+                name,
+                each.phases,
+                loop.threaded,
+                {name: entry for name, entry in self.outside.items() if name in used},
+                (layout.scratch_start, layout.scratch),
+                clocks,
+            )
+            write_step(self.module, code)
+        write_loop(self.module, loop)
+
+    def timed(self, built: Built) -> tuple[jit.Machine, dict[Task | None, int]]:
+        """The same loop with a clock around each task, and where the clocks lie in an arena.
+
+        They lie behind the arena of the loop itself, which must be copied into a longer one.
+        """
+        start = -(-built.layout.total // 64) * 64
+        tasks = [None, *(task for each in built.planned for task in each.tasks)]
+        clocks = {task: start + 8 * number for number, task in enumerate(tasks)}
+        names = _names("timed", built.planned)
+        loop = LoopCode(names, built.rows, built.sums, built.threads > 1, "run.timed")
+        self._write(built.planned, built.layout, loop, clocks)
+        return jit.compile(self.module.text(), self.module.target), clocks
+
+
+def _names(prefix: str, planned: Sequence[Planned]) -> list[str]:
+    return [f"{prefix}.{number}" for number in range(len(planned))]

@@ -8,7 +8,7 @@ private scratch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..emit.driver import BARRIER_BYTES, barrier, flush_denormals
 from ..emit.ir import Function, Module
@@ -33,6 +33,8 @@ class StepCode:
         threaded: whether several threads run the step.
         outside: which outside pointers it takes, and where they are in the table.
         scratch: offset of the threads' scratch in the arena, and bytes for each.
+        clocks: where in the arena the cycles of each task (None: of waiting) are added up on the
+            first thread; empty when nothing is timed.
     """
 
     name: str
@@ -40,6 +42,7 @@ class StepCode:
     threaded: bool
     outside: Mapping[str, int]
     scratch: tuple[int, int] = (0, 0)
+    clocks: Mapping[Task | None, int] = field(default_factory=dict)
 
 
 class _Writer:
@@ -68,7 +71,27 @@ class _Writer:
 
     def wait(self) -> None:
         """Write the barrier."""
-        write_barrier(self.function, self.barrier, self.arena, self.threads)
+        self._timed(
+            None,
+            lambda: write_barrier(self.function, self.barrier, self.arena, self.threads),
+        )
+
+    def _timed(self, task: Task | None, write: Callable[[], None]) -> None:
+        """Write something, and the clock around it where times are asked for."""
+        place = self.code.clocks.get(task)
+        if place is None:
+            write()
+            return
+        function = self.function
+        started = _cycles(function)
+        write()
+        spent = function.sub(_cycles(function), started)
+
+        def add() -> None:
+            clock = function.offset(self.arena, place)
+            function.store(function.add(function.load(clock, INT64), spent), clock)
+
+        function.when(function.compare("eq", self.thread, 0), add)
 
     def _phase(self, tasks: Sequence[Task]) -> None:
         """Tasks in order; neighbours that only the first thread does under one branch."""
@@ -105,6 +128,9 @@ class _Writer:
         return pointer
 
     def _task(self, task: Task) -> None:
+        self._timed(task, lambda: self._untimed(task))
+
+    def _untimed(self, task: Task) -> None:
         if task.kernel is None:
             assert task.write is not None
             task.write(self.function, [self._pointer(each, ()) for each in task.arguments])
@@ -155,6 +181,12 @@ class _Writer:
         return function.min(function.mul(before, unit), length)
 
 
+def _cycles(function: Function) -> Value:
+    """The processor's clock."""
+    function.module.declare("declare i64 @llvm.readcyclecounter()")
+    return function.value("call i64 @llvm.readcyclecounter()", INT64)
+
+
 def write_barrier(function: Function, name: str, arena: Value, threads: Value) -> None:
     """Write a wait for all threads."""
     count = function.value(f"trunc i64 {threads.text} to i32", INT32)
@@ -177,19 +209,21 @@ class LoopCode:
         rows: how many rows of data each variant takes.
         sums: how many sums a step reports.
         threaded: whether several threads run.
+        name: the loop's name.
     """
 
     steps: Sequence[str]
     rows: Sequence[int]
     sums: int
     threaded: bool
+    name: str = "run"
 
 
 def write_loop(module: Module, code: LoopCode) -> None:
-    """Add ``run(arena, indices, plan, sums, steps, threads, thread)``, the loop over steps."""
+    """Add the loop over steps, ``run(arena, indices, plan, sums, steps, threads, thread)``."""
     params: list[tuple[str, Type]] = [(n, PTR) for n in ("arena", "indices", "plan", "sums")]
     params += [(n, INT64) for n in ("steps", "threads", "thread")]
-    function = module.function("run", params, exported=True)
+    function = module.function(code.name, params, exported=True)
     arena, indices, plan, sums, steps, threads, thread = function.params
     name = barrier(module) if code.threaded else ""
     restore = flush_denormals(function)
