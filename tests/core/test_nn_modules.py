@@ -246,6 +246,71 @@ def test_hooks() -> None:
         assert layer(input=x).item() == layer.bias.item()
 
 
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
+def test_backward_hooks_see_what_pytorch_shows() -> None:
+    found: list[list[Any]] = []
+    for library in (cr, torch):
+        seen: list[Any] = []
+        net = library.nn.Sequential(
+            library.nn.Linear(2, 3), library.nn.Tanh(), library.nn.Linear(3, 1)
+        )
+        with library.no_grad():
+            for parameter in net.parameters():
+                parameter.copy_(library.ones(*parameter.shape) * 0.3)
+        for layer in net:
+            layer.register_full_backward_hook(
+                lambda module, inputs, outputs, seen=seen: seen.append(
+                    (
+                        type(module).__name__,
+                        [None if one is None else one.tolist() for one in (*inputs, *outputs)],
+                    )
+                )
+            )
+        x = library.tensor([[1.0, 2.0]])
+        net(x).sum().backward()
+        # The input is used elsewhere too: a hook sees the gradient through its module alone.
+        x.requires_grad_()
+        (net(x).sum() + (x * 5).sum()).backward()
+        found.append([*seen, net[0].weight.grad.tolist(), x.grad.tolist()])
+    assert len(found[0]) == len(found[1])
+    for mine, other in zip(*found, strict=True):
+        flat = [
+            np.hstack(
+                [np.ravel(np.array(v, float)) for v in (one[1] if isinstance(one, tuple) else one)]
+            )
+            for one in (mine, other)
+        ]
+        np.testing.assert_allclose(*flat, rtol=1e-5)
+        assert not isinstance(mine, tuple) or mine[0] == other[0]
+
+
+def test_backward_hooks_replace_and_come_off() -> None:
+    layer = nn.Linear(2, 1)
+    x = cr.ones(1, 2, requires_grad=True)
+    handle = layer.register_full_backward_hook(lambda module, inputs, outputs: (inputs[0] * 0,))
+    layer(x).sum().backward()
+    assert x.grad.tolist() == [[0.0, 0.0]]
+    handle.remove()
+    layer(x).sum().backward()
+    assert x.grad.tolist() == layer.weight.tolist()
+
+    class Two(nn.Module):
+        def forward(self, a: cr.Tensor, b: cr.Tensor) -> tuple[cr.Tensor, cr.Tensor]:
+            return a * b, a
+
+    two = Two()
+    shown: list[Any] = []
+    two.register_full_backward_hook(lambda module, inputs, outputs: shown.append((inputs, outputs)))
+    a, b = cr.tensor(2.0, requires_grad=True), cr.tensor(3.0, requires_grad=True)
+    product, same = two(a, b)
+    (product + same * 10).backward()
+    ((inputs, outputs),) = shown
+    assert [one.item() for one in inputs] == [13.0, 2.0]
+    assert [one.item() for one in outputs] == [1.0, 10.0]
+    two.register_full_backward_hook(lambda module, inputs, outputs: inputs)
+    refused(lambda: two(a, b)[0].backward(), "a module with 2 inputs", "tensor.register_hook")
+
+
 def test_state_keeps_its_values_and_loads_everywhere() -> None:
     net = Net()
     state = net.state_dict()

@@ -14,6 +14,7 @@ from ..config import STATE, VERSION
 from ..dtypes import float32, float64
 from ..errors import ModuleError
 from ..tensor import Tensor
+from ._calling import call_with_hooks
 from ._describe import describe
 from ._hooks import Hook, RemovableHandle
 from ._names import REGISTRIES, check_name, check_ready, registry_of, wrong_kind
@@ -58,6 +59,7 @@ class Module:
     _transient: set[str]
     _pre_hooks: dict[int, Hook]
     _hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
     _label: str
     # A list or dict of modules is never called itself: its children carry its name in theirs.
     _called: ClassVar[bool] = True
@@ -77,6 +79,7 @@ class Module:
             "_transient": set(),
             "_pre_hooks": {},
             "_hooks": {},
+            "_backward_hooks": {},
             "_label": "",
         }
         self.__dict__.update(fresh)
@@ -95,29 +98,11 @@ class Module:
         if label:
             STATE.scope = f"{outer}.{label}" if outer else label
         try:
-            if self._pre_hooks or self._hooks:
-                return self._call_with_hooks(args, kwargs)
+            if self._pre_hooks or self._hooks or self._backward_hooks:
+                return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
             STATE.scope = outer
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for hook in tuple(self._pre_hooks.values()):
-            if hook.with_kwargs:
-                changed = hook.call(self, args, kwargs)
-                if changed is not None:
-                    args, kwargs = changed
-            else:
-                changed = hook.call(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*args, **kwargs)
-        for hook in tuple(self._hooks.values()):
-            extra = (args, kwargs) if hook.with_kwargs else (args,)
-            changed = hook.call(self, *extra, output)
-            if changed is not None:
-                output = changed
-        return output
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -142,6 +127,18 @@ class Module:
             prepend: run it before the hooks that are already there.
         """
         return RemovableHandle(self._hooks, Hook(hook, with_kwargs), first=prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> RemovableHandle:
+        """Have `hook(module, grad_input, grad_output)` called when the gradients have come.
+
+        Args:
+            hook: takes the module and the gradients of its positional inputs and of its outputs, as
+                tuples with None where there is none; what it returns replaces `grad_input`.
+            prepend: run it before the hooks that are already there.
+        """
+        return RemovableHandle(self._backward_hooks, Hook(hook), first=prepend)
 
     # ----------------------------------------------------------- registration
 
