@@ -58,7 +58,7 @@ class Ledger:
         whole = len(numbers) // self._steps
         if whole:
             block = numbers[: whole * self._steps].reshape(whole, self._steps, -1) * self._weights
-            finished.append(np.add.accumulate(block, axis=1)[:, -1] / self._count)
+            finished.append(_added_up(block) / self._count)
         finished += self._partial(numbers[whole * self._steps :])
         self._chunks += finished
         done = sum(map(len, finished))
@@ -96,3 +96,15 @@ class Ledger:
             return {}
         last = self._chunks[-1][-1]
         return {name: float(number) for name, number in zip(self.names, last, strict=True)}
+
+
+def _added_up(block: Array) -> Array:
+    """The sums over the middle axis, one step after the other, by the shorter way."""
+    epochs, steps, _ = block.shape
+    if steps > epochs:
+        total: Array = np.add.accumulate(block, axis=1)[:, -1]
+        return total
+    total = block[:, 0]
+    for step in range(1, steps):
+        total = total + block[:, step]
+    return total
