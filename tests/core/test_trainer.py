@@ -524,9 +524,7 @@ def test_targets_are_checked_before_steps_that_cannot_raise(engine: str, where: 
     x, good, bad = np.ones((3, 2), np.float32), np.array([0, 1, 2]), np.array([0, 1, 5])
     model = cr.nn.Linear(2, 3)
     optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
-    trainer = cr.Trainer(
-        model, cr.nn.CrossEntropyLoss(), optimizer, engine=engine, progress=False
-    )
+    trainer = cr.Trainer(model, cr.nn.CrossEntropyLoss(), optimizer, engine=engine, progress=False)
     sets = ((x, bad), None) if where == "train" else ((x, good), (x, bad))
     with pytest.raises(cr.errors.IndexRangeError, match=r"given: 5 at target\[\d\]"):
         trainer.fit(*sets, batch_size=3)
