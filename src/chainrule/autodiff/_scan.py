@@ -120,6 +120,7 @@ class Loop:
             if any(source in varying for source in node.inputs):
                 varying.add(node)
         self.varying = varying
+        self.picks: dict[tuple[Node, int, bool], Node] = {}
 
     def run(self, operands: Sequence[Node], kept: Sequence[Node]) -> Any:
         """The loop's node, with residuals stacked behind its own outputs."""
@@ -132,6 +133,13 @@ class Loop:
 
         body = Body(self.inputs, outputs, self.carries, self.scanned, derivative)
         return apply(SCAN, *operands, body=body, length=self.length, reverse=self.reverse)
+
+    def _pick(self, node: Node, index: int) -> Node:
+        """One output of a loop; the same node each time, since it may be a residual itself."""
+        key = (node, index, STATE.grad_enabled)
+        if key not in self.picks:
+            self.picks[key] = apply(PICK, node, index=index)
+        return self.picks[key]
 
     def plan(self, seeded: Sequence[bool], asked: Sequence[bool]) -> Plan:
         """Differentiate the body.
@@ -206,6 +214,8 @@ class Loop:
         """The forward nodes at which a walk back from the ends of the backward body stops."""
 
         def stops(node: Node) -> bool:
+            if node.op is PICK and node.inputs[0] in self.varying:
+                return True
             if node not in self.forward:
                 return False
             return node in self.place or (node in self.varying and node.op.name not in _MOVES)
@@ -246,7 +256,7 @@ class Loop:
             node = self.run(operands, needed)
             places = {one: place for place, one in enumerate(outputs) if place >= self.carries}
         for one in needed:
-            stacked[one] = apply(PICK, node, index=places[one])
+            stacked[one] = self._pick(node, places[one])
         for place in range(self.carries, self.carries + self.scanned):
             stacked[self.inputs[place]] = operands[place]
         for place in plan.stacked:
