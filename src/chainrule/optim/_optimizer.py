@@ -293,6 +293,7 @@ class Optimizer:
         state = {
             numbers[id(parameter)]: {name: held.detach() for name, held in moments.items()}
             for parameter, moments in self.state.items()
+            if moments
         }
         return {"state": dict(sorted(state.items())), "param_groups": groups}
 
@@ -322,7 +323,9 @@ class Optimizer:
             if int(number) in by_number
         }
         for group, saved in zip(self.param_groups, groups, strict=True):
-            group.update({name: value for name, value in saved.items() if name != "params"})
+            # What PyTorch adds about its own kernels means nothing here.
+            known = {*group, "initial_lr", "name"} - {"params"}
+            group.update({name: value for name, value in saved.items() if name in known})
             self._adopt(group, loaded)
         VERSION.bump()
 

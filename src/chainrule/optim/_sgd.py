@@ -91,7 +91,8 @@ class SGD(Optimizer):
 
     def _share(self, settings: Settings, state: State, dtype: Any) -> Any:
         """Return the gradient's share of v: all of it in the first step, 1 - dampening after."""
-        started = state.read_scalar("started")
+        # A v that was loaded without this number (PyTorch keeps none) has been started.
+        started = state.read_scalar("started", float("momentum_buffer" in state.held))
         share = (started > 0).where(1 - settings.number("dampening"), 1.0)
         state.write("started", started * 0 + 1)
         return share.cast(dtype)
