@@ -15,7 +15,6 @@ from .ir import Function, Number, comparison
 from .types import BOOL, INT64, Type, Value, literal, of, vector_literal
 
 Given = Value | Number
-_CONTRACT = "contract "
 
 
 class Emitter:
@@ -84,27 +83,54 @@ class Emitter:
     # -- arithmetic ------------------------------------------------------------------------------
     def add(self, a: Given, b: Given) -> Value:
         """a + b; of masks, or."""
+        for product, other in ((b, a), (a, b)):
+            factors = self._factors(product, other)
+            if factors:
+                return self.fma(*factors, other)
         return self._by_type("add", "or", a, b)
 
     def sub(self, a: Given, b: Given) -> Value:
         """a - b."""
+        factors = self._factors(b, a)
+        if factors:
+            return self.fma(self.neg(factors[0]), factors[1], a)
+        factors = self._factors(a, b)
+        if factors:
+            return self.fma(*factors, self.neg(b) if isinstance(b, Value) else -b)
         return self._by_type("sub", "xor", a, b)
 
     def mul(self, a: Given, b: Given) -> Value:
         """a * b; of masks, and."""
-        return self._by_type("mul", "and", a, b)
+        made = self._by_type("mul", "and", a, b)
+        if made.type.is_float:
+            one, two = self.match(a, b)
+            # A second value, because equal fixed values are one and the same.
+            made = Value(made.text, made.type, made.fixed)
+            made.product = (one, two)
+        return made
+
+    def _factors(self, product: Given, other: Given) -> tuple[Value, Value] | None:
+        """The factors of a product that a sum with ``other`` may take in, to round once.
+
+        Products are contracted here and not by LLVM, whose choice depends on the width of vectors:
+        a point must have the same bits wherever it stands.
+        """
+        if not isinstance(product, Value) or product.product is None:
+            return None
+        apart = product.fixed and isinstance(other, Value) and not other.fixed
+        return None if apart else product.product
 
     def _by_type(self, name: str, on_masks: str, a: Given, b: Given) -> Value:
         type = (a if isinstance(a, Value) else b).type  # type: ignore[union-attr]
         if type.is_float:
-            return self._binary(f"f{name} {_CONTRACT.strip()}", a, b)
+            return self._binary(f"f{name}", a, b)
         return self._binary(on_masks if type.name == "bool" else name, a, b)
 
     def div(self, a: Given, b: Given) -> Value:
         """a / b; of integers rounded towards zero, and 0 where b is 0."""
         one, two = self.match(a, b)
         if one.type.is_float:
-            return self._binary("fdiv contract", one, two)
+            return self._binary("fdiv", one, two)
         wrong = self.eq(two, 0)
         if not one.type.is_signed:
             return self.select(wrong, 0, self._binary("udiv", one, self.select(wrong, 1, two)))

@@ -59,7 +59,6 @@ def _power_of_two(e: Emitter, n: Value, format: _Format) -> Value:
 def _reduced(e: Emitter, x: Value, format: _Format) -> tuple[Value, Value, Value]:
     """n, r and exp(r) - 1 with x = n ln 2 + r, n an integer value."""
     high, low = constants.LN2[x.type.name]
-    # A plain sum: contracting it with the product before would be as good.
     rounded = e.fma(x, constants.LOG2_E, format.rounder)
     n = _low_bits(e, rounded, format)
     whole = e.sub(rounded, format.rounder)

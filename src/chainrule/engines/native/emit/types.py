@@ -103,10 +103,10 @@ class Value:
 
     ``fixed`` says that it is the same wherever the function is (a literal, an argument, or computed
     from such at the entry), so what is computed from fixed values alone can go to the entry too.
-    ``number`` is the Python number of a literal.
+    ``number`` is the Python number of a literal; ``product`` the factors where it is a product.
     """
 
-    __slots__ = ("fixed", "number", "text", "type")
+    __slots__ = ("fixed", "number", "product", "text", "type")
 
     def __init__(
         self, text: str, type: Type, fixed: bool = False, number: float | int | None = None
@@ -115,6 +115,7 @@ class Value:
         self.type = type
         self.fixed = fixed
         self.number = number
+        self.product: tuple[Value, Value] | None = None
 
     def __repr__(self) -> str:
         return f"{self.type.text} {self.text}"
