@@ -227,6 +227,8 @@ def concat_of_one(b: Builder, node: Node) -> Node | None:
         return None
     if len(parts) == 1:
         return parts[0]
+    if not parts:
+        return b.make(shape.RESHAPE, node.inputs[0], shape=node.shape)
     return b.make(shape.CONCAT, *parts, **node.attrs)
 
 
