@@ -137,23 +137,53 @@ def test_index_of_a_point(target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", [(9, 5, 6), (37, 18, 50), (16, 16, 16), (1, 64, 33)])
 @pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (0, 2, 1), (2, 0, 1)])
-def test_permutations(target, order):
-    x = RNG.standard_normal((9, 5, 6)).astype("f4")
-    wanted = np.ascontiguousarray(x.transpose(order))
-    # The domain is x's; the output's strides are those of its axes in x's order.
-    steps = dict(zip(order, dense(float32, *wanted.shape).strides, strict=True))
-    kernel = Compiled(
-        lambda m: elementwise(
-            m,
-            (5, 6),
-            [dense(float32, 9, 5, 6)],
-            [Operand(float32, (steps[0], steps[1], steps[2]))],
-            lambda e, x: x,
-        ),
-        TARGETS[target],
-    )
-    np.testing.assert_array_equal(kernel([x, np.zeros_like(wanted)], 9)[1], wanted)
+def test_permutations(target, shape, order):
+    """Small ones, and those that are turned over in squares with edges left over."""
+    for dtype in (float32, float64, uint8):
+        x = (RNG.standard_normal(shape) * 50).astype(dtype.np)
+        wanted = np.ascontiguousarray(x.transpose(order))
+        # The domain is x's; the output's strides are those of its axes in x's order.
+        steps = dict(zip(order, dense(dtype, *wanted.shape).strides, strict=True))
+        out = Operand(dtype, (steps[0], steps[1], steps[2]))
+        kernel = Compiled(
+            lambda m, out=out, dtype=dtype: elementwise(
+                m, shape[1:], [dense(dtype, *shape)], [out], lambda e, value: value
+            ),
+            TARGETS[target],
+        )
+        made = kernel([x, np.zeros_like(wanted)], shape[0], splits=(shape[0] // 3,))[1]
+        np.testing.assert_array_equal(made, wanted)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_turned_operands_beside_others_and_indices(target):
+    x = RNG.standard_normal((40, 70)).astype("f4")
+    y = RNG.standard_normal((70, 40)).astype("f4")
+    row, rate = RNG.standard_normal(40).astype("f4"), np.array(0.5)
+    operands = [
+        Operand(float32, (1, 70)),
+        dense(float32, 70, 40),
+        Operand(float32, (0, 1)),
+        Operand(float64, (0, 0)),
+    ]
+
+    def body(e, x, y, row, rate):
+        return e.fma(x, y, e.mul(row, e.cast(rate, float32)))
+
+    def indexed(e, *values):
+        return e.add(body(e, *values), e.cast(e.index(0), float32))
+
+    for chosen, added in ((body, 0), (indexed, np.arange(70)[:, None])):
+        kernel = Compiled(
+            lambda m, chosen=chosen: elementwise(
+                m, (40,), operands, [dense(float32, 70, 40)], chosen
+            ),
+            TARGETS[target],
+        )
+        made = kernel([x, y, row, rate, np.zeros((70, 40), "f4")], 70, splits=(13,))[4]
+        np.testing.assert_allclose(made, x.T * y + row * 0.5 + added, rtol=1e-5, atol=1e-5)
 
 
 @given(

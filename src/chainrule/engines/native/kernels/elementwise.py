@@ -21,6 +21,7 @@ from .common import (
     results,
     spans,
 )
+from .turned import Turned, across
 
 # Vectors of a row that are written out one after another instead of in a loop.
 _WRITTEN_OUT = 8
@@ -89,7 +90,22 @@ def _write(
     point = _Points(function, bound, len(operands), body)
     start, stop = (function.mul(each, domain.factor) for each in function.params[-2:])
     axis = vector_axis(domain, len(operands))
-    if axis == 0:
+    extents = [None, *domain.inner]
+    over = across(bound.operands, len(operands), extents, axis, lanes) if merge else None
+    if over is not None:
+        turned = Turned(
+            function,
+            bound,
+            len(operands),
+            body,
+            (axis, over),
+            lanes,
+            lambda place: point(0, place, axis),
+            point.asked,
+        )
+        sizes = [(function.i64(0), function.i64(extent)) for extent in domain.inner]
+        turned.write([(start, stop), *sizes])
+    elif axis == 0:
         _along_rows(function, point, domain, lanes, start, stop)
     else:
         _inside_rows(function, point, domain, lanes, axis, start, stop)
@@ -141,6 +157,11 @@ class _Points:
     def __init__(self, function: Function, bound: Bound, inputs: int, body: Body) -> None:
         self.function, self.bound, self.inputs, self.body = function, bound, inputs, body
         self.indexed = False
+
+    def asked(self, _: int) -> Value:
+        """Note that an index is wanted, where none is known: this text will not be used."""
+        self.indexed = True
+        return self.function.i64(0)
 
     def __call__(
         self, lanes: int, places: Sequence[Value | int], axis: int, part: Part = None
