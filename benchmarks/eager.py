@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 import chainrule as cr
+from chainrule import ops
+from chainrule.xp import numpy_
 
 from ._measure import duration, interleaved, table
 
@@ -92,26 +94,85 @@ def in_mygrad(mygrad: Any, sizes: tuple[int, ...], data: Arrays, steps: int) -> 
     return job
 
 
+class Recorder:
+    """Notes the array calls of one eager step, to make them again without nodes."""
+
+    def __init__(self, job: Any) -> None:
+        self.calls: list[tuple[Any, list[Any], Any]] = []
+        before = {op: op.array for op in ops.ALL}
+        for op in ops.ALL:
+            object.__setattr__(op, "array", self._noting(op.array))
+        try:
+            job()
+        finally:
+            for op, array in before.items():
+                object.__setattr__(op, "array", array)
+
+    def _noting(self, array: Any) -> Any:
+        def noted(xp: Any, *arrays: Any, **attrs: Any) -> Any:
+            self.calls.append((array, list(arrays), attrs))
+            return array(xp, *arrays, **attrs)
+
+        return noted
+
+    def run(self, times: int) -> int:
+        """Make the bare calls, dropping their results."""
+        with np.errstate(all="ignore"):
+            for _ in range(times):
+                for array, arrays, attrs in self.calls:
+                    array(numpy_, *arrays, **attrs)
+        return times
+
+
+def on_threads(count: int, job: Any) -> Any:
+    """Give a PyTorch job that runs on so many threads."""
+
+    def run() -> int:
+        torch.set_num_threads(count)
+        steps: int = job()
+        return steps
+
+    return run
+
+
+def overhead(sizes: tuple[int, ...], data: Arrays, steps: int) -> tuple[str, ...]:
+    """What a node costs beyond NumPy: least times, since others may be using the machine."""
+    one = Recorder(like_torch(cr, sizes, data, 1))
+    short = max(1, steps // 30)
+    found = interleaved(
+        {"step": like_torch(cr, sizes, data, short), "bare": lambda: one.run(short)}, repeats=100
+    )
+    whole, bare = found["step"][1], found["bare"][1]
+    nodes = len(one.calls)
+    return (duration(whole), duration(bare), str(nodes), duration((whole - bare) / nodes))
+
+
 def run() -> str:
-    """Measure; returns the table."""
-    torch.set_num_threads(2)
+    """Measure; returns the tables."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MyGrad warns about its own use of NumPy
         import mygrad
 
-        rows = [("eager step", "PyTorch", "chainrule", "MyGrad")]
+        columns = ("chainrule", "PyTorch 1 thread", "PyTorch 2 threads", "MyGrad")
+        rows: list[tuple[str, ...]] = [("eager step, median (least)", *columns)]
+        costs: list[tuple[str, ...]] = [
+            ("overhead, least times", "step", "bare NumPy calls", "nodes", "each node")
+        ]
         cases = {
             "xor 2-4-1, batch 4": (xor_data(), (2, 4, 1)),
             "fnn 784-100-10, batch 100": (fnn_data(100), (784, 100, 10)),
         }
         for name, (data, sizes) in cases.items():
             steps = STEPS[name]
+            peer = like_torch(torch, sizes, data, steps)
             found = interleaved(
                 {
-                    "torch": like_torch(torch, sizes, data, steps),
                     "chainrule": like_torch(cr, sizes, data, steps),
+                    "one": on_threads(1, peer),
+                    "two": on_threads(2, peer),
                     "mygrad": in_mygrad(mygrad, sizes, data, steps),
                 }
             )
-            rows.append((name, *(duration(median) for median, _ in found.values())))
-    return table(rows)
+            rows.append((name, *(f"{duration(m)} ({duration(b)})" for m, b in found.values())))
+            costs.append((name, *overhead(sizes, data, steps)))
+    return f"{table(rows)}\n\n{table(costs)}"
