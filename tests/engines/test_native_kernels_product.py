@@ -89,6 +89,7 @@ def test_forms():
 def test_packed_blocks_of_rows_and_depth(target):
     """More rows and depth than one block holds, and a last panel that is not full."""
     run(400, 70, 530, False, False, float32, TARGETS[target], rows=1000, depth=100_000)
+    run(400, 70, 530, True, False, float32, TARGETS[target], rows=1000, depth=100_000)
     assert run(390, 20, 270, True, True, float32, TARGETS[target])[0].axis == "rows"
     assert run(40, 300, 270, True, True, float32, TARGETS[target])[0].axis == "columns"
 
