@@ -15,6 +15,7 @@ Example:
 from __future__ import annotations
 
 import importlib
+import math
 from typing import TYPE_CHECKING, Any
 
 from .config import get_default_dtype as get_default_dtype
@@ -96,6 +97,7 @@ from .tensor._functions import norm as norm
 from .tensor._functions import numel as numel
 from .tensor._functions import permute as permute
 from .tensor._functions import pow as pow
+from .tensor._functions import reciprocal as reciprocal
 from .tensor._functions import relu as relu
 from .tensor._functions import reshape as reshape
 from .tensor._functions import sigmoid as sigmoid
@@ -147,12 +149,21 @@ float = float32
 double = float64
 int = int32
 long = int64
+dtype = DType
+pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+
+# PyTorch's other names of the same functions.
+absolute, negative, subtract, multiply, divide, true_divide = abs, neg, sub, mul, div, div
+less, less_equal, greater, greater_equal, not_equal = lt, le, gt, ge, ne
+clip, concat, concatenate, asarray = clamp, cat, cat, as_tensor
 
 _ROOMS = frozenset(
     [
         "autodiff",
         "autograd",
+        "backends",
         "cli",
+        "cuda",
         "data",
         "diagnose",
         "engines",
@@ -168,29 +179,176 @@ _ROOMS = frozenset(
         "utils",
     ]
 )
-_LAZY = {
-    "Trainer": "train",
-    "Run": "train",
+_MODULES = {
     "diagnose": "diagnose",
-    "custom_op": "tensor._function",
-    "check_grad": "tensor._calculus",
-    "hessian": "tensor._calculus",
-    "hvp": "tensor._calculus",
-    "jacobian": "tensor._calculus",
-    "vmap": "tensor._vmap",
-    "save": "io",
-    "load": "io",
+    "io": "load save",
+    "tensor._arrange": (
+        "argwhere atleast_1d atleast_2d broadcast_tensors broadcast_to column_stack diag "
+        "diagonal diff fliplr flipud hstack index_add index_fill movedim narrow ravel "
+        "repeat_interleave select swapaxes take take_along_dim tile unflatten vstack"
+    ),
+    "tensor._calculus": "check_grad hessian hvp jacobian",
+    "tensor._function": "custom_op",
+    "tensor._legacy": (
+        "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor detach finfo "
+        "get_rng_state iinfo initial_seed is_floating_point logspace randint_like seed "
+        "set_default_device set_default_tensor_type set_printoptions set_rng_state "
+        "use_deterministic_algorithms"
+    ),
+    "tensor._more": (
+        "allclose argsort bincount cumsum einsum equal isfinite isinf isnan masked_select "
+        "meshgrid multinomial nonzero outer prod roll scatter scatter_add sort topk tril triu"
+    ),
+    "tensor._pointwise": (
+        "addcdiv addcmul clamp_max clamp_min cosh exp2 floor_divide fmod frac hypot isclose "
+        "lerp log10 log2 logaddexp logical_xor logit nan_to_num remainder round rsqrt sinh "
+        "tan trunc"
+    ),
+    "tensor._statistics": (
+        "addmm addmv aminmax baddbmm bernoulli count_nonzero cumprod dist inner kthvalue "
+        "median mv normal quantile std_mean tensordot unique var_mean"
+    ),
+    "tensor._vmap": "vmap",
+    "train": "Run Trainer",
 }
+"""Public names that are imported when first named, by the module that has them."""
+_LAZY = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 if TYPE_CHECKING:
     from . import nn as nn
     from . import optim as optim
+    from .diagnose import diagnose as diagnose
+    from .io import load as load
+    from .io import save as save
+    from .tensor._arrange import argwhere as argwhere
+    from .tensor._arrange import atleast_1d as atleast_1d
+    from .tensor._arrange import atleast_2d as atleast_2d
+    from .tensor._arrange import broadcast_tensors as broadcast_tensors
+    from .tensor._arrange import broadcast_to as broadcast_to
+    from .tensor._arrange import column_stack as column_stack
+    from .tensor._arrange import diag as diag
+    from .tensor._arrange import diagonal as diagonal
+    from .tensor._arrange import diff as diff
+    from .tensor._arrange import fliplr as fliplr
+    from .tensor._arrange import flipud as flipud
+    from .tensor._arrange import hstack as hstack
+    from .tensor._arrange import index_add as index_add
+    from .tensor._arrange import index_fill as index_fill
+    from .tensor._arrange import movedim as movedim
+    from .tensor._arrange import narrow as narrow
+    from .tensor._arrange import ravel as ravel
+    from .tensor._arrange import repeat_interleave as repeat_interleave
+    from .tensor._arrange import select as select
+    from .tensor._arrange import swapaxes as swapaxes
+    from .tensor._arrange import take as take
+    from .tensor._arrange import take_along_dim as take_along_dim
+    from .tensor._arrange import tile as tile
+    from .tensor._arrange import unflatten as unflatten
+    from .tensor._arrange import vstack as vstack
+    from .tensor._calculus import check_grad as check_grad
+    from .tensor._calculus import hessian as hessian
+    from .tensor._calculus import hvp as hvp
+    from .tensor._calculus import jacobian as jacobian
+    from .tensor._function import custom_op as custom_op
+    from .tensor._legacy import BoolTensor as BoolTensor
+    from .tensor._legacy import ByteTensor as ByteTensor
+    from .tensor._legacy import DoubleTensor as DoubleTensor
+    from .tensor._legacy import FloatTensor as FloatTensor
+    from .tensor._legacy import IntTensor as IntTensor
+    from .tensor._legacy import LongTensor as LongTensor
+    from .tensor._legacy import detach as detach
+    from .tensor._legacy import finfo as finfo
+    from .tensor._legacy import get_rng_state as get_rng_state
+    from .tensor._legacy import iinfo as iinfo
+    from .tensor._legacy import initial_seed as initial_seed
+    from .tensor._legacy import is_floating_point as is_floating_point
+    from .tensor._legacy import logspace as logspace
+    from .tensor._legacy import randint_like as randint_like
+    from .tensor._legacy import seed as seed
+    from .tensor._legacy import set_default_device as set_default_device
+    from .tensor._legacy import set_default_tensor_type as set_default_tensor_type
+    from .tensor._legacy import set_printoptions as set_printoptions
+    from .tensor._legacy import set_rng_state as set_rng_state
+    from .tensor._legacy import use_deterministic_algorithms as use_deterministic_algorithms
+    from .tensor._more import allclose as allclose
+    from .tensor._more import argsort as argsort
+    from .tensor._more import bincount as bincount
+    from .tensor._more import cumsum as cumsum
+    from .tensor._more import einsum as einsum
+    from .tensor._more import equal as equal
+    from .tensor._more import isfinite as isfinite
+    from .tensor._more import isinf as isinf
+    from .tensor._more import isnan as isnan
+    from .tensor._more import masked_select as masked_select
+    from .tensor._more import meshgrid as meshgrid
+    from .tensor._more import multinomial as multinomial
+    from .tensor._more import nonzero as nonzero
+    from .tensor._more import outer as outer
+    from .tensor._more import prod as prod
+    from .tensor._more import roll as roll
+    from .tensor._more import scatter as scatter
+    from .tensor._more import scatter_add as scatter_add
+    from .tensor._more import sort as sort
+    from .tensor._more import topk as topk
+    from .tensor._more import tril as tril
+    from .tensor._more import triu as triu
+    from .tensor._pointwise import addcdiv as addcdiv
+    from .tensor._pointwise import addcmul as addcmul
+    from .tensor._pointwise import clamp_max as clamp_max
+    from .tensor._pointwise import clamp_min as clamp_min
+    from .tensor._pointwise import cosh as cosh
+    from .tensor._pointwise import exp2 as exp2
+    from .tensor._pointwise import floor_divide as floor_divide
+    from .tensor._pointwise import fmod as fmod
+    from .tensor._pointwise import frac as frac
+    from .tensor._pointwise import hypot as hypot
+    from .tensor._pointwise import isclose as isclose
+    from .tensor._pointwise import lerp as lerp
+    from .tensor._pointwise import log2 as log2
+    from .tensor._pointwise import log10 as log10
+    from .tensor._pointwise import logaddexp as logaddexp
+    from .tensor._pointwise import logical_xor as logical_xor
+    from .tensor._pointwise import logit as logit
+    from .tensor._pointwise import nan_to_num as nan_to_num
+    from .tensor._pointwise import remainder as remainder
+    from .tensor._pointwise import round as round
+    from .tensor._pointwise import rsqrt as rsqrt
+    from .tensor._pointwise import sinh as sinh
+    from .tensor._pointwise import tan as tan
+    from .tensor._pointwise import trunc as trunc
+    from .tensor._statistics import addmm as addmm
+    from .tensor._statistics import addmv as addmv
+    from .tensor._statistics import aminmax as aminmax
+    from .tensor._statistics import baddbmm as baddbmm
+    from .tensor._statistics import bernoulli as bernoulli
+    from .tensor._statistics import count_nonzero as count_nonzero
+    from .tensor._statistics import cumprod as cumprod
+    from .tensor._statistics import dist as dist
+    from .tensor._statistics import inner as inner
+    from .tensor._statistics import kthvalue as kthvalue
+    from .tensor._statistics import median as median
+    from .tensor._statistics import mv as mv
+    from .tensor._statistics import normal as normal
+    from .tensor._statistics import quantile as quantile
+    from .tensor._statistics import std_mean as std_mean
+    from .tensor._statistics import tensordot as tensordot
+    from .tensor._statistics import unique as unique
+    from .tensor._statistics import var_mean as var_mean
+    from .tensor._vmap import vmap as vmap
+    from .train import Run as Run
+    from .train import Trainer as Trainer
 
 
 def __getattr__(name: str) -> Any:
     """Rooms that are not needed for ``import chainrule`` are imported when first named."""
     if name in _LAZY:
-        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        found = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = found
+        return found
     if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_ROOMS})

@@ -9,10 +9,10 @@ from .tensor._grad import enable_grad as enable_grad
 from .tensor._grad import gradients as grad
 from .tensor._grad import no_grad as no_grad
 from .tensor._grad import set_grad_enabled as set_grad_enabled
-from .tensor._tensor import Tensor
+from .tensor._tensor import Tensor, tensor
 
 
-def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # noqa: N802 (PyTorch's name)
+def Variable(data: Any, requires_grad: bool = False) -> Tensor:
     """A tensor, as code written before PyTorch 0.4 calls it.
 
     Example:
@@ -20,8 +20,8 @@ def Variable(data: Any, requires_grad: bool = False) -> Tensor:  # noqa: N802 (P
         >>> Variable(cr.ones(2), requires_grad=True).requires_grad
         True
     """
-    tensor = data if isinstance(data, Tensor) else Tensor(data)
-    return tensor.detach().requires_grad_() if requires_grad else tensor
+    found = data if isinstance(data, Tensor) else tensor(data)
+    return found.detach().requires_grad_() if requires_grad else found
 
 
 __all__ = ["Function", "Variable", "enable_grad", "grad", "no_grad", "set_grad_enabled"]

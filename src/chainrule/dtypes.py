@@ -41,6 +41,12 @@ class DType:
         return "bool_" if self.name == "bool" else self.name
 
 
+class TensorType:
+    """A constructor of tensors of one dtype, by the name of old scripts (``FloatTensor``)."""
+
+    dtype: DType
+
+
 float32 = DType("float32", np.float32)
 float64 = DType("float64", np.float64)
 int32 = DType("int32", np.int32)
@@ -99,6 +105,8 @@ def as_dtype(given: Any) -> DType:
     """
     if isinstance(given, DType):
         return given
+    if isinstance(given, TensorType):
+        return given.dtype
     if given is float:
         return float32
     if given is int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..errors import ShapeError
 from ..ops import Expr
 from ..tensor import Tensor
@@ -229,7 +231,7 @@ def multi_margin_loss(
     short = short if p == 1 else short * short
     if weights is not None:
         short = short * weights.take(place, 0)
-    classes = Tensor(list(range(scores.shape[axis]))).node
+    classes = Tensor(np.arange(scores.shape[axis])).node
     others = place.ne(classes).where(short, 0)
     return Tensor(reduced(others.sum((axis,), False) / scores.shape[axis], reduction))
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..ops import SOFTPLUS, WHERE, apply
 from ._handle import lift
 from ._shape import join
-from ._tensor import Tensor
+from ._tensor import Tensor, tensor
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -16,7 +16,7 @@ def _function(name: str) -> Callable[..., Any]:
 
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(input, Tensor):
-            input = Tensor(input)
+            input = tensor(input)
         return method(input, *args, **kwargs)
 
     function.__name__ = name
@@ -28,6 +28,7 @@ def _function(name: str) -> Callable[..., Any]:
 add, sub, mul, div, pow = map(_function, ("add", "sub", "mul", "div", "pow"))
 neg, abs, sign, exp, log, sqrt = map(_function, ("neg", "abs", "sign", "exp", "log", "sqrt"))
 expm1, log1p, square, floor, ceil = map(_function, ("expm1", "log1p", "square", "floor", "ceil"))
+reciprocal = _function("reciprocal")
 sin, cos, tanh, sigmoid, relu = map(_function, ("sin", "cos", "tanh", "sigmoid", "relu"))
 erf, clamp, maximum, minimum = map(_function, ("erf", "clamp", "maximum", "minimum"))
 eq, ne, lt, le, gt, ge = map(_function, ("eq", "ne", "lt", "le", "gt", "ge"))

@@ -42,9 +42,9 @@ class TensorHandle(Handle):
     _hooks: list[Callable[[Any], Any]] | None
     _retains: bool
 
-    def __init__(self, data: Any = None, requires_grad: bool = False) -> None:
+    def __init__(self, data: Any = None, requires_grad: Any = False, *sizes: int) -> None:
         if not isinstance(data, Node):
-            data = array_leaf(to_array(data if data is not None else [], None))
+            data, requires_grad = _constructed(data, requires_grad, sizes)
         self._node = data
         self._grad = None
         self._owner = None
@@ -195,6 +195,26 @@ class TensorHandle(Handle):
                 hooks.remove(hook)
 
         return remove
+
+
+def _constructed(data: Any, second: Any, more: tuple[int, ...]) -> tuple[Expr, bool]:
+    """What ``Tensor(...)`` means: sizes, as ``Tensor(2, 3)``, or values; and the other argument.
+
+    Numbers and lists get the default dtype, whole numbers too; an array keeps its own.
+    """
+    flag = isinstance(second, (bool, np.bool_)) and not more
+    given = (data,) if flag else (data, second, *more)
+    if all(isinstance(one, int) and not isinstance(one, bool) for one in given):
+        return array_leaf(np.zeros(given, STATE.default_dtype.np)), flag and bool(second)
+    if not flag:
+        raise OptionError(
+            f"Tensor takes values, or sizes as whole numbers; given {given!r}.\n"
+            "  fix: cr.tensor([...]) for values, cr.zeros(2, 3) for sizes"
+        )
+    array = to_array(data if data is not None else [], None)
+    if not hasattr(data, "__array__"):
+        array = array.astype(STATE.default_dtype.np, copy=False)
+    return array_leaf(array), bool(second)
 
 
 def detached(node: Node) -> Expr:

@@ -282,7 +282,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """
     axis = axis_of(dim, input.ndim)
     node = apply(SCATTER_ADD, src.node, index.node, axis=axis, size=input.size(axis))
-    return input + Tensor(node)
+    result: Tensor = input + Tensor(node)
+    return result
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
@@ -385,7 +386,8 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
 def roll(input: Tensor, shifts: int, dims: int | None = None) -> Tensor:
     """The elements moved along an axis, those that fall off coming in at the other end."""
     if dims is None:
-        return roll(input.flatten(), shifts, 0).reshape(tuple(input.shape))
+        whole: Tensor = roll(input.flatten(), shifts, 0).reshape(tuple(input.shape))
+        return whole
     axis = axis_of(dims, input.ndim)
     length = input.size(axis)
     cut = (length - shifts) % length if length else 0
@@ -429,7 +431,8 @@ def multinomial(
         noise = source.uniform(tuple(rows.shape)).clamp(min=1e-38).log()
         keys = where(weights > 0, noise / weights.clamp(min=1e-38), float("-inf"))
         places = topk(keys, num_samples, 1).indices
-    return places.reshape(-1) if input.ndim == 1 else places
+    result: Tensor = places.reshape(-1) if input.ndim == 1 else places
+    return result
 
 
 def _check_weights(weights: Tensor, num_samples: int, replacement: bool) -> None:

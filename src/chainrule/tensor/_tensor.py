@@ -12,10 +12,10 @@ from ..errors import GradientError, ShapeError
 from ..graph.node import INPUT, Node
 from ..ops import ADD, apply
 from ._handle import array_leaf, detached, leaf, lift, to_array
-from ._reduce import Reduced
+from ._methods import Named
 
 
-class Tensor(Reduced):
+class Tensor(Named):
     """An array that remembers how it was computed.
 
     It speaks PyTorch's names. ``.op``, ``.inputs`` and ``.name`` show the node behind it.
