@@ -12,9 +12,10 @@ import numpy as np
 
 from ..config import STATE
 from ..errors import DataError, OptionError
-from ..tensor import Generator, default_generator, from_numpy
+from ..tensor import Generator, default_generator
 from ._collate import default_collate
-from ._dataset import IterableDataset, Subset, as_tensors
+from ._dataset import IterableDataset, Subset
+from ._fetch import example, fetcher
 from ._samplers import BatchSampler, RandomSampler, SequentialSampler, shuffle
 
 CONFLICT = "DataLoader: {first} cannot be combined with {second}.\n  fix: {fix}"
@@ -111,17 +112,11 @@ class DataLoader:
     def _fetch(self) -> Callable[[Any], Any]:
         """Return what turns a list of example numbers (or one number) into a batch."""
         dataset, collate = self.dataset, self.collate_fn
-        if self.batch_sampler is None:
-            if collate is default_collate:
-                return lambda index: dataset[index]
-            return lambda index: collate(dataset[index])
-        whole = as_tensors(dataset) if collate is default_collate else None
-        if whole is None:
-            return lambda indices: collate([dataset[index] for index in indices])
-        tensors, rows = whole
-        arrays = [tensor.detach().numpy() for tensor in tensors]
-        # Rows of tensors are gathered a batch at a time: the same batch, much sooner.
-        return lambda indices: [from_numpy(array[rows[indices]]) for array in arrays]
+        if self.batch_sampler is not None:
+            return fetcher(dataset, collate)
+        if collate is default_collate:
+            return lambda index: example(dataset, index)
+        return lambda index: collate(example(dataset, index))
 
     def _stream(self) -> Iterator[Any]:
         source = iter(self.dataset)
