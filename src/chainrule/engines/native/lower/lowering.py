@@ -15,15 +15,15 @@ from ..kernels.bits import random_bits
 from ..kernels.columns import reduce_columns
 from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
-from ..kernels.product import product
 from ..kernels.whole import reduce_all
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .context import Context, Points, points
 from .formula import encoded, encoded_source, evaluate, fetch
 from .moves import lower_move
+from .products import lower_product
 from .rowprogram import lower_row
-from .tasks import Argument, Task, argument, describe, fused_names, nest, operand, strides_on
+from .tasks import Argument, Task, arguments_of, describe, fused_names, nest, operand
 from .views import layout_of, under
 
 _FOLD = {"sum": "sum", "amax": "max"}
@@ -55,20 +55,9 @@ def _lower_map(context: Context, cluster: Cluster) -> list[Task]:
         outputs=[operand(place, axes) for place in every.targets],
         body=every.body(),
     )
-    arguments = _arguments(every.places, every.targets, space, (0,), ())
+    arguments = arguments_of(every.places, every.targets, space, (0,), ())
     flops = len(every.steps) * prod(space)
     return [Task(describe(cluster), kernel, arguments, (), space[0], flops=flops)]
-
-
-def _arguments(
-    places: Sequence[Place],
-    targets: Sequence[Place],
-    space: tuple[int, ...],
-    split: Sequence[int],
-    outer: Sequence[int],
-) -> list[Argument]:
-    read = [argument(place, space, split, outer) for place in places]
-    return read + [argument(place, space, split, outer, True) for place in targets]
 
 
 def _before(
@@ -116,7 +105,7 @@ def _lower_column(context: Context, cluster: Cluster) -> list[Task]:
         outputs=[operand(place, (unit,)) for place in post.targets],
         post=post.body(anchor),
     )
-    arguments = _arguments(
+    arguments = arguments_of(
         [*pre.places, *post.places], post.targets, space, columns.rows, columns.outer
     )
     return [
@@ -149,120 +138,9 @@ def _lower_whole(context: Context, cluster: Cluster) -> list[Task]:
         pre=each,
         outputs=[Operand(anchor.dtype, ())],
     )
-    arguments = _arguments(pre.places, [target], space, (0,), ())
+    arguments = arguments_of(pre.places, [target], space, (0,), ())
     flops = (len(pre.steps) + 1) * prod(space)
     return [Task(describe(cluster), kernel, arguments, (), space[0], flops=flops)]
-
-
-# Kernels written for some number of rows and depth serve others of the same class.
-_MANY_ROWS = 48
-_LARGE_FACTOR = 1 << 17
-
-
-def _depth_class(left: Any, right: Any, depth: int, columns: int) -> int:
-    """Equal for depths that one kernel serves; where both factors lie along it, it is fixed."""
-    fixed = left[2][1] == 1 and right[2][0] == 1
-    return depth if fixed else -int(depth * columns >= _LARGE_FACTOR)
-
-
-def _batch_strides(shape: tuple[int, ...], strides: tuple[int, ...], batch: int) -> list[int]:
-    """Strides of a product's operand along the leading dimensions of the result."""
-    lead = list(strides[:-2])
-    lead = [0 if n == 1 else step for n, step in zip(shape[:-2], lead, strict=True)]
-    return [0] * (batch - len(lead)) + lead
-
-
-def _factor(context: Context, node: Node, turned: bool, batch: int) -> tuple[Any, ...]:
-    """An operand of a product: its buffer, offset, (row, column) strides and batch strides."""
-    buffer = context.buffers[under(node)]
-    layout = layout_of(node, buffer.strides)
-    assert layout is not None, node
-    offset, strides = layout
-    last = (strides[-1], strides[-2]) if turned else (strides[-2], strides[-1])
-    return buffer, offset, last, _batch_strides(node.shape, strides, batch)
-
-
-def _lower_product(context: Context, cluster: Cluster) -> list[Task]:
-    anchor = cluster.anchor
-    assert anchor is not None
-    flags, batch = anchor.attrs, anchor.ndim - 2
-    left = _factor(context, anchor.inputs[0], flags["ta"], batch)
-    right = _factor(context, anchor.inputs[1], flags["tb"], batch)
-    rows, columns = anchor.shape[-2:]
-    depth = anchor.inputs[0].shape[-2 if flags["ta"] else -1]
-    row_axis, column_axis = cluster.axes[anchor][-2:]
-    index_axis = {axis: k for k, axis in enumerate((row_axis, column_axis)) if axis is not None}
-    behind = points(context, cluster, index_axis, given=(anchor,))
-    if _better_turned(left, right, columns):
-        left, right = _transposed(right), _transposed(left)
-        rows, columns, row_axis, column_axis = columns, rows, column_axis, row_axis
-        behind = points(
-            context,
-            cluster,
-            {axis: k for k, axis in enumerate((row_axis, column_axis)) if axis is not None},
-            given=(anchor,),
-        )
-    lie = (row_axis, column_axis)
-    kernel = context.kernel(
-        product,
-        (behind.code(anchor), rows >= _MANY_ROWS, _depth_class(left, right, depth, columns)),
-        {"rows": rows, "depth": depth},
-        n=columns,
-        a=Operand(anchor.dtype, left[2]),
-        b=Operand(anchor.dtype, right[2]),
-        operands=[operand(place, lie) for place in behind.places],
-        outputs=[_stored_operand(place, lie) for place in behind.targets],
-        body=behind.body(anchor),
-    )
-    by_rows = kernel.axis == "rows"
-    split_axis = row_axis if by_rows else column_axis
-    outer_axes = [axis for axis in cluster.axes[anchor][:-2] if axis is not None]
-    outer_dimensions = [d for d in range(batch) if anchor.shape[d] != 1]
-    factors = []
-    for which, (buffer, offset, last, lead) in enumerate((left, right)):
-        reach_axes = [(last[0], rows if which == 0 else depth)]
-        reach_axes.append((last[1], depth if which == 0 else columns))
-        split = last[0] if (which == 0 and by_rows) else 0
-        split = last[1] if (which == 1 and not by_rows) else split
-        outer = tuple(lead[d] for d in outer_dimensions)
-        reach = [pair for k, pair in enumerate(reach_axes) if not split or k != int(which == 1)]
-        reach += [(lead[d], anchor.shape[d]) for d in outer_dimensions]
-        factors.append(Argument(buffer, offset, split, outer, tuple(reach)))
-    split_axes = () if split_axis is None else (split_axis,)
-    arguments = factors + _arguments(
-        behind.places, behind.targets, cluster.space, split_axes, outer_axes
-    )
-    turns = prod(anchor.shape[:-2])
-    flops = turns * rows * columns * (2 * depth + len(behind.steps))
-    return [
-        Task(
-            f"product {'x'.join(map(str, (*anchor.shape[:-2], rows, columns)))} over {depth}",
-            kernel,
-            arguments,
-            tuple({"m": rows, "k": depth}[name] for name in kernel.extents),
-            rows if by_rows else columns,
-            tuple(anchor.shape[d] for d in outer_dimensions),
-            flops,
-        )
-    ]
-
-
-def _better_turned(left: Any, right: Any, columns: int) -> bool:
-    """Whether the transposed product is the better one: only its factors lie as kernels like."""
-    along_columns = right[2][1] == 1 or columns == 1
-    along_depth = left[2][1] == 1 and right[2][0] == 1
-    return not along_columns and not along_depth and left[2][0] == 1
-
-
-def _transposed(factor: Any) -> Any:
-    buffer, offset, last, lead = factor
-    return buffer, offset, last[::-1], lead
-
-
-def _stored_operand(place: Place, axes: Sequence[int | None]) -> Operand:
-    """A place as an output: an axis of length 1 still has a stride."""
-    strides = strides_on(place, axes)
-    return Operand(place.buffer.dtype, tuple(step or 1 for step in strides))
 
 
 def _lower_random(context: Context, cluster: Cluster) -> list[Task]:
@@ -297,7 +175,7 @@ def _lower_scalar(context: Context, cluster: Cluster) -> list[Task]:
     def write(function: Function, pointers: Sequence[Value]) -> None:
         write_scalar(function, every, pointers)
 
-    arguments = _arguments(every.places, every.targets, (), (), ())
+    arguments = arguments_of(every.places, every.targets, (), (), ())
     task = Task(describe(cluster), None, arguments, flops=len(every.steps), write=write)
     return [task]
 
@@ -348,7 +226,7 @@ def copy_task(context: Context, label: str, source: Place, target: Place) -> Tas
         outputs=[operand(places[1], axes)],
         body=lambda e, x: x,
     )
-    return Task(label, kernel, _arguments(places[:1], places[1:], space, (0,), ()), (), space[0])
+    return Task(label, kernel, arguments_of(places[:1], places[1:], space, (0,), ()), (), space[0])
 
 
 _LOWERINGS: dict[str, Callable[[Context, Cluster], list[Task]]] = {
@@ -356,7 +234,7 @@ _LOWERINGS: dict[str, Callable[[Context, Cluster], list[Task]]] = {
     "row": lower_row,
     "column": _lower_column,
     "whole": _lower_whole,
-    "product": _lower_product,
+    "product": lower_product,
     "random": _lower_random,
     "scalar": _lower_scalar,
     "move": lower_move,

@@ -115,23 +115,15 @@ def plan(
     clock = _Clock(seconds)
     fusion = fuse(graph)
     clusters = fusion.clusters()
-    clock.mark("fuse")
-    buffers = Buffers(leaves)
     needed = stored(fusion, clusters)
+    clock.mark("fuse")
     after = {cluster: fusion.consumers(cluster) for cluster in clusters}
     in_place = _in_place(fusion, after, updates, needed)
-    for source, output in in_place.items():
-        buffers[output] = buffers[source]
-    for node, buffer in results.items():
-        buffers.setdefault(node, buffer)
-    for number, node in enumerate(fusion.order):
-        if node in needed and node not in buffers:
-            buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
-    clusters = _ordered(clusters, after)
+    buffers = _buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
     context = Context(module, buffers, fusion.inline, needed, tables, kernels)
     tasks = list(first)
-    for cluster in clusters:
+    for cluster in _ordered(clusters, after):
         if 0 not in cluster.space:
             tasks += lower(context, cluster)
     for source, output in updates:
@@ -143,6 +135,25 @@ def plan(
     made = phases(tasks)
     clock.mark("schedule")
     return made, buffers, fusion
+
+
+def _buffers(
+    fusion: Fusion,
+    leaves: Mapping[Node, Buffer],
+    results: Mapping[Node, Buffer],
+    in_place: Mapping[Node, Node],
+    needed: set[Node],
+) -> Buffers:
+    """Where everything lies that must be in memory."""
+    buffers = Buffers(leaves)
+    for source, output in in_place.items():
+        buffers[output] = buffers[source]
+    for node, buffer in results.items():
+        buffers.setdefault(node, buffer)
+    for number, node in enumerate(fusion.order):
+        if node in needed and node not in buffers:
+            buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
+    return buffers
 
 
 class _Clock:

@@ -163,6 +163,18 @@ def argument(
     )
 
 
+def arguments_of(
+    places: Sequence[Place],
+    targets: Sequence[Place],
+    space: tuple[int, ...],
+    split: Sequence[int],
+    outer: Sequence[int],
+) -> list[Argument]:
+    """Places that are read, then places that are written, as pointers of a task."""
+    read = [argument(place, space, split, outer) for place in places]
+    return read + [argument(place, space, split, outer, True) for place in targets]
+
+
 def fused_names(cluster: Cluster) -> list[str]:
     """What a cluster computes, in order, for reading."""
     return [node.op.name for node in cluster.axes]

@@ -1,0 +1,174 @@
+"""Product clusters: which way round a product is computed, and with which pointers.
+
+C = A B may also be computed as Cᵀ = Bᵀ Aᵀ; that is done where only its factors lie as kernels like
+them. Leading dimensions are loops around the kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from ....graph.node import Node
+from ..kernels.common import Kernel, Operand
+from ..kernels.product import product
+from .buffers import Buffer, Place
+from .cluster import Cluster
+from .context import Context, Points, points
+from .tasks import Argument, Task, arguments_of, operand, strides_on
+from .views import layout_of, under
+
+# Kernels written for some number of rows and depth serve others of the same class.
+_MANY_ROWS = 48
+_LARGE_FACTOR = 1 << 17
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """A factor: where it lies, its (row, column) strides, and those of the leading dimensions."""
+
+    buffer: Buffer
+    offset: int
+    strides: tuple[int, int]
+    lead: tuple[int, ...]
+
+    def turned(self) -> _Factor:
+        """The transposed factor."""
+        return _Factor(self.buffer, self.offset, self.strides[::-1], self.lead)
+
+    def argument(
+        self, shape: tuple[int, int], split: int | None, outer: dict[int, int]
+    ) -> Argument:
+        """The factor as a pointer of a task.
+
+        Args:
+            shape: its rows and columns.
+            split: which of them threads share, or None.
+            outer: extents of the leading dimensions that are looped over.
+        """
+        step = 0 if split is None else self.strides[split]
+        reach = [(self.strides[k], shape[k]) for k in range(2) if k != split or not step]
+        reach += [(self.lead[d], extent) for d, extent in outer.items()]
+        along = tuple(self.lead[d] for d in outer)
+        return Argument(self.buffer, self.offset, step, along, tuple(reach))
+
+
+def _factor(context: Context, node: Node, turned: bool, batch: int) -> _Factor:
+    buffer = context.buffers[under(node)]
+    layout = layout_of(node, buffer.strides)
+    assert layout is not None, node
+    offset, strides = layout
+    last = (strides[-1], strides[-2]) if turned else (strides[-2], strides[-1])
+    lead = tuple(0 if n == 1 else s for n, s in zip(node.shape[:-2], strides, strict=False))
+    return _Factor(buffer, offset, last, (0,) * (batch - len(lead)) + lead)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A product, the way round that it is computed.
+
+    Attributes:
+        left, right: the factors.
+        sizes: rows, columns and depth.
+        axes: the axes of the cluster's space that rows and columns run along; None for length 1.
+    """
+
+    left: _Factor
+    right: _Factor
+    sizes: tuple[int, int, int]
+    axes: tuple[int | None, int | None]
+
+    def best(self) -> _Product:
+        """This product or the transposed one."""
+        left, right = self.left.strides, self.right.strides
+        along_columns = right[1] == 1 or self.sizes[1] == 1
+        if along_columns or self.fixed_depth or left[0] != 1:
+            return self
+        rows, columns, depth = self.sizes
+        turned = self.right.turned(), self.left.turned()
+        return _Product(*turned, (columns, rows, depth), self.axes[::-1])
+
+    @property
+    def fixed_depth(self) -> bool:
+        """Whether both factors lie along the depth: such a kernel serves one depth only."""
+        return self.left.strides[1] == 1 and self.right.strides[0] == 1
+
+    @property
+    def class_of_sizes(self) -> tuple[bool, int]:
+        """Equal for products that one kernel serves."""
+        rows, columns, depth = self.sizes
+        large = depth * columns >= _LARGE_FACTOR
+        return rows >= _MANY_ROWS, depth if self.fixed_depth else -int(large)
+
+    def points(self, context: Context, cluster: Cluster, anchor: Node) -> Points:
+        """What is computed from each element."""
+        index_axis = {axis: k for k, axis in enumerate(self.axes) if axis is not None}
+        return points(context, cluster, index_axis, given=(anchor,))
+
+    def kernel(self, context: Context, anchor: Node, behind: Points) -> Kernel:
+        """The kernel of the product and of what is behind it."""
+        rows, columns, depth = self.sizes
+        return context.kernel(
+            product,
+            (behind.code(anchor), self.class_of_sizes),
+            {"rows": rows, "depth": depth},
+            n=columns,
+            a=Operand(anchor.dtype, self.left.strides),
+            b=Operand(anchor.dtype, self.right.strides),
+            operands=[operand(place, self.axes) for place in behind.places],
+            outputs=[_stored(place, self.axes) for place in behind.targets],
+            body=behind.body(anchor),
+        )
+
+
+def _stored(place: Place, axes: tuple[int | None, ...]) -> Operand:
+    """A place as an output: an axis of length 1 still has a stride."""
+    return Operand(place.buffer.dtype, tuple(step or 1 for step in strides_on(place, axes)))
+
+
+def lower_product(context: Context, cluster: Cluster) -> list[Task]:
+    """One product with what is computed from its elements."""
+    anchor = cluster.anchor
+    assert anchor is not None
+    flags, batch = anchor.attrs, anchor.ndim - 2
+    depth = anchor.inputs[0].shape[-2 if flags["ta"] else -1]
+    rows_axis, columns_axis = cluster.axes[anchor][-2:]
+    chosen = _Product(
+        _factor(context, anchor.inputs[0], flags["ta"], batch),
+        _factor(context, anchor.inputs[1], flags["tb"], batch),
+        (anchor.shape[-2], anchor.shape[-1], depth),
+        (rows_axis, columns_axis),
+    ).best()
+    behind = chosen.points(context, cluster, anchor)
+    kernel = chosen.kernel(context, anchor, behind)
+    return [_task(cluster, anchor, chosen, behind, kernel)]
+
+
+def _task(cluster: Cluster, anchor: Node, chosen: _Product, behind: Points, kernel: Kernel) -> Task:
+    rows, columns, depth = chosen.sizes
+    by_rows = kernel.axis == "rows"
+    split = chosen.axes[0 if by_rows else 1]
+    batch = anchor.shape[:-2]
+    outer = {d: n for d, n in enumerate(batch) if n != 1}
+    outer_axes = [axis for axis in cluster.axes[anchor][:-2] if axis is not None]
+    factors = [
+        chosen.left.argument((rows, depth), 0 if by_rows else None, outer),
+        chosen.right.argument((depth, columns), None if by_rows else 1, outer),
+    ]
+    others = arguments_of(
+        behind.places,
+        behind.targets,
+        cluster.space,
+        () if split is None else (split,),
+        outer_axes,
+    )
+    size = "x".join(map(str, (*batch, rows, columns)))
+    return Task(
+        f"product {size} over {depth}",
+        kernel,
+        [*factors, *others],
+        tuple({"m": rows, "k": depth}[name] for name in kernel.extents),
+        rows if by_rows else columns,
+        tuple(outer.values()),
+        prod(batch) * rows * columns * (2 * depth + len(behind.steps)),
+    )
