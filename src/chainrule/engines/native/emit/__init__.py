@@ -1,0 +1,1 @@
+"""Writing native code: values and functions, the emitter of scalar bodies, elementary functions."""

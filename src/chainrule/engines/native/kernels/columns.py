@@ -8,11 +8,21 @@ from ..emit.body import Emitter
 from ..emit.ir import Function, Module
 from ..emit.memory import Part, first_lanes
 from ..emit.types import Type, Value
-from .common import Body, Bound, Kernel, Operand, lanes_for, numbered, parameters, results
+from .common import (
+    Body,
+    Bound,
+    Kernel,
+    Operand,
+    lanes_for,
+    numbered,
+    parameters,
+    power_above,
+    results,
+)
 from .folds import Fold
 
 # Rows that are folded side by side, so that sums do not wait for each other.
-_UNROLL = 4
+_UNROLL = 2
 
 
 def reduce_columns(
@@ -49,7 +59,7 @@ def reduce_columns(
 
     def write(function: Function) -> None:
         work = _Columns(function, kinds, operands, pre, after, outputs, post)
-        work.write(min(lanes, max(2, cols)) if cols < lanes else lanes)
+        work.write(max(2, min(lanes, power_above(cols))))
 
     name = module.shared("columns", parameters(names, ("rows",)), write)
     return Kernel(name, tuple(names), ("rows",), "columns", lanes)
@@ -80,14 +90,8 @@ class _Columns:
         self.rows, self.start, self.stop = params[last:]
 
     def write(self, lanes: int) -> None:
-        """Full vectors of columns, then the rest by a mask or one by one."""
+        """Vectors of columns: all under a mask, or full ones and then the rest one by one."""
         function = self.function
-        lanes = 1 << (lanes.bit_length() - 1)
-        count = function.sub(self.stop, self.start)
-        full = function.add(self.start, function.mul(function.udiv(count, lanes), lanes))
-        function.loop(
-            self.start, full, lanes, [], lambda at, _: self._vector(lanes, at), guard=True
-        )
         every = [*self.inputs.operands, *self.ends.operands]
         if function.target.has_masks and all(each.strides[-1] in (0, 1) for each in every):
 
@@ -95,8 +99,13 @@ class _Columns:
                 e = Emitter(function, lanes)
                 self._vector(lanes, at, first_lanes(e, function.sub(self.stop, at)))
 
-            function.loop(full, self.stop, lanes, [], some, guard=True)
+            function.loop(self.start, self.stop, lanes, [], some, guard=True)
         else:
+            count = function.sub(self.stop, self.start)
+            full = function.add(self.start, function.mul(function.udiv(count, lanes), lanes))
+            function.loop(
+                self.start, full, lanes, [], lambda at, _: self._vector(lanes, at), guard=True
+            )
             function.loop(full, self.stop, 1, [], lambda at, _: self._vector(0, at), guard=True)
         function.ret()
 

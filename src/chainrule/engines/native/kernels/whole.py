@@ -22,7 +22,8 @@ from .common import (
 from .elementwise import Domain, merged, vector_axis
 from .folds import Fold
 
-_UNROLL = 4
+# Vectors a turn handles, each with sums of its own.
+_UNROLL = 2
 Sums = list[Value]
 
 
