@@ -16,6 +16,7 @@ from ._dataset import as_tensors as as_tensors
 from ._encode import TableEncoder as TableEncoder
 from ._encode import Task as Task
 from ._encode import split_table as split_table
+from ._fetch import fetcher as fetcher
 from ._idx import read_idx as read_idx
 from ._labelled import LabelledDataset as LabelledDataset
 from ._loader import DataLoader as DataLoader

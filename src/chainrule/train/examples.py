@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data import DataLoader, RandomSampler, SequentialSampler, default_collate
 from ..data import as_tensors as rows_of_tensors
+from ..data import fetcher
 from ..dtypes import DType, float32
 from ..errors import DataError, OptionError, ShapeError
 from ..io.arrays import Array
@@ -95,7 +96,7 @@ class Computed(Examples):
 
     def gather(self, indices: Array) -> tuple[Array, ...]:
         """The examples of these numbers, computed now."""
-        parts = self.collate([self.dataset[int(index)] for index in indices])
+        parts = fetcher(self.dataset, self.collate)(indices.tolist())
         return tuple(as_array(part, self.floating) for part in parts)
 
     def block(self, start: int, stop: int) -> tuple[Array, ...]:
