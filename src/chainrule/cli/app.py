@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from .run_script import SETTINGS, run
+
 app = typer.Typer(
     name="chainrule",
     help="Deep learning in which every number can be seen.",
@@ -141,3 +143,6 @@ def report(
     from .runs import report_run
 
     report_run(name, out)
+
+
+app.command(context_settings=SETTINGS)(run)
