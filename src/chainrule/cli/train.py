@@ -152,6 +152,8 @@ def data_text(made: Prepared, recipe: Recipe) -> str:
             use = "  left out: --drop"
         elif column.name in encoder.left_out:
             use = f"  left out: {encoder.left_out[column.name]}"
+        elif column.name in encoder.said:
+            use = f"  {encoder.said[column.name]}"
         lines.append(f"  {column.name:<{width}}  {column.describe()}{use}")
     unlabelled = int(table[recipe.target].missing.sum())
     if unlabelled:

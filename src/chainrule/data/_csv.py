@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ._dates import days_of
 from ._table import Column, Kind, Table
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "?"})
@@ -48,7 +49,8 @@ def read_csv(
         header: whether the first line names the columns; None takes it for names unless a cell of
             it is a number. Without a header the columns are `column_1`, `column_2`, ...
         missing: the cells that mean "no value", after spaces around them are removed.
-        kinds: column name to "number" or "category", where the type found is not the one wanted.
+        kinds: column name to "number", "category" or "date", where the type found is not the one
+            wanted.
         encoding: of the text.
 
     Returns:
@@ -203,6 +205,14 @@ def _column(
     source: str,
 ) -> Column:
     """Find a column's type and convert its cells."""
+    if kind in (None, "date"):
+        dates = days_of(texts, missing)
+        present = sum(cell not in missing for cell in texts)
+        if dates is not None and not dates[1]:
+            return Column(name, "date", dates[0])
+        wrong = dates[1] if dates else [k for k, c in enumerate(texts) if c not in missing]
+        if kind == "date" or (dates is not None and _are_mistakes(len(wrong), present)):
+            raise DataError(_not_a_date(name, texts, lines, wrong, source))
     if kind != "category":
         numbers = [math.nan if cell in missing else _number(cell) for cell in texts]
         wrong = [row for row, value in enumerate(numbers) if value is None]
@@ -230,6 +240,20 @@ def _not_a_number(
     return (
         f"{source}, line {lines[row]}: column {name!r} holds numbers, and {texts[row]!r} "
         f"is not a finite one{more}.\n"
+        f"  fix: correct the cell, or read it as missing, missing={{..., {texts[row]!r}}},\n"
+        f'  or read the column as categories, kinds={{{name!r}: "category"}}'
+    )
+
+
+def _not_a_date(
+    name: str, texts: list[str], lines: list[int], wrong: list[int], source: str
+) -> str:
+    row = wrong[0] if wrong else 0
+    more = f" (and {len(wrong) - 1} more such cells)" if len(wrong) > 1 else ""
+    return (
+        f"{source}, line {lines[row]}: column {name!r} holds dates, and {texts[row]!r} "
+        f"is none{more}.\n"
+        "  expected: 2024-03-31, or 2024-03-31 18:30\n"
         f"  fix: correct the cell, or read it as missing, missing={{..., {texts[row]!r}}},\n"
         f'  or read the column as categories, kinds={{{name!r}: "category"}}'
     )

@@ -3,7 +3,8 @@
 Numbers are standardised by the training rows' mean and spread; a missing one becomes their median,
 and a further feature says that it was missing. Categories become one feature each; a missing one is
 a category of its own. A column that cannot help (one value only, a different text in almost every
-row, a row count) is left out, and `left_out` says why.
+row, a row count) is left out, and `left_out` says why. A date is a number of days. Of a free text
+the common words are counted. `said` says both.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, OptionError
+from ._dates import ambiguous, date_text
 from ._labelled import LabelledDataset, split_positions
 from ._table import Column, Table
+from ._words import TextFeature, fit_text
 
 Task = Literal["classification", "regression"]
 Float32s = npt.NDArray[np.float32]
@@ -33,6 +36,10 @@ _NO_NUMBERS = (
 )
 _ONE_CLASS = (
     "{source}: the target {name!r} has one value only ({value}), so there is nothing to learn."
+)
+_DATE_TARGET = (
+    "{source}: the target {name!r} holds dates, which are not predicted.\n"
+    "  fix: a column of numbers, such as the days until then"
 )
 _ALL_MISSING = "{source}: the target {name!r} has no values."
 _NOTHING_LEFT = "{source}: no column is left to learn {target!r} from.\n  left out: {reasons}"
@@ -51,6 +58,7 @@ class NumberFeature:
     mean: float
     spread: float
     flag_missing: bool
+    kind: Literal["number", "date"] = "number"
 
     @property
     def names(self) -> list[str]:
@@ -95,6 +103,10 @@ class CategoryFeature:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
+Feature = NumberFeature | CategoryFeature | TextFeature
+_PLURAL = {"number": "numbers", "date": "dates", "category": "texts"}
+
+
 @dataclass(frozen=True)
 class Target:
     """The column to predict: its classes, or what its numbers are standardised by."""
@@ -130,7 +142,7 @@ class TableEncoder:
 
     def __init__(
         self,
-        features: list[NumberFeature | CategoryFeature],
+        features: list[Feature],
         target: Target,
         left_out: dict[str, str],
     ) -> None:
@@ -162,26 +174,41 @@ class TableEncoder:
         """
         goal = _fit_target(table, target, task, rows)
         training = table if rows is None else table.rows(rows)
-        features: list[NumberFeature | CategoryFeature] = []
+        features: list[Feature] = []
         left_out: dict[str, str] = {}
         for column in training.without(target).columns:
-            reason = _useless(column)
-            if reason:
+            text = _fit_text(column)
+            reason = "" if text else _useless(column)
+            if text:
+                features.append(text)
+            elif reason:
                 left_out[column.name] = reason
-            elif column.kind == "number":
+            elif column.kind != "category":
                 features.append(_fit_number(column))
             else:
                 features.append(_fit_category(column))
         if not features:
             reasons = "; ".join(f"{name} ({why})" for name, why in left_out.items()) or "nothing"
-            text = _NOTHING_LEFT.format(source=table.source, target=target, reasons=reasons)
-            raise DataError(text)
+            raise DataError(
+                _NOTHING_LEFT.format(source=table.source, target=target, reasons=reasons)
+            )
         return cls(features, goal, left_out)
 
     @property
     def feature_names(self) -> list[str]:
         """Name the columns of `inputs`, in order."""
         return [name for feature in self.features for name in feature.names]
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Column name to how it is used, where its kind alone does not say."""
+        found = {}
+        for feature in self.features:
+            if isinstance(feature, TextFeature):
+                found[feature.column] = feature.said
+            elif isinstance(feature, NumberFeature) and feature.kind == "date":
+                found[feature.column] = "as days since 1970-01-01"
+        return found
 
     def inputs(self, table: Table) -> Float32s:
         """Encode the used columns: float32, shape (rows, features).
@@ -235,6 +262,7 @@ class TableEncoder:
             "order": [each.column for each in self.features],
             "numbers": numbers,
             "categories": categories,
+            "texts": [asdict(each) for each in self.features if isinstance(each, TextFeature)],
             "target": asdict(self.target),
             "left_out": dict(self.left_out),
         }
@@ -242,7 +270,9 @@ class TableEncoder:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> TableEncoder:
         """Rebuild an encoder from what `to_plain` gave."""
-        of_name: dict[str, NumberFeature | CategoryFeature] = {}
+        of_name: dict[str, Feature] = {}
+        for entry in plain.get("texts", ()):
+            of_name[entry["column"]] = TextFeature(entry["column"], tuple(entry["words"]))
         for entry in plain["numbers"]:
             of_name[entry["column"]] = NumberFeature(**entry)
         for entry in plain["categories"]:
@@ -295,6 +325,8 @@ def _texts(column: Column) -> list[str]:
     """Give each cell as the text that names its class."""
     if column.kind == "category":
         return [column.categories[k] if k >= 0 else "(missing)" for k in column.values]
+    if column.kind == "date":
+        return [date_text(value) if value == value else "(missing)" for value in column.values]
     return [f"{value:.15g}" for value in column.values]
 
 
@@ -302,6 +334,8 @@ def _fit_target(
     table: Table, name: str, task: Task | None, rows: npt.NDArray[np.int64] | None
 ) -> Target:
     column = table[name] if rows is None else table[name].rows(rows)
+    if column.kind == "date":
+        raise DataError(_DATE_TARGET.format(source=table.source, name=name))
     here = column.rows(~column.missing)
     if not len(here.values):
         raise DataError(_ALL_MISSING.format(source=table.source, name=name))
@@ -328,6 +362,8 @@ def _useless(column: Column) -> str:
     distinct = column.distinct
     if distinct <= 1 and not (distinct and column.missing.any()):
         return "one value only" if distinct else "no values"
+    if column.kind == "category" and ambiguous(column.categories):
+        return "dates of which day and month cannot be told apart; write them as 2024-03-31"
     if column.kind == "category" and distinct > MOST_CATEGORIES:
         return f"{distinct} different texts in {len(column.values)} rows"
     if column.kind == "number" and len(column.values) > MOST_CLASSES and not column.missing.any():
@@ -355,7 +391,13 @@ def _fit_number(column: Column) -> NumberFeature:
         float(filled.mean()),
         spread if spread > 0 else 1.0,
         bool(missing.any()),
+        "date" if column.kind == "date" else "number",
     )
+
+
+def _fit_text(column: Column) -> TextFeature | None:
+    many = column.kind == "category" and column.distinct > MOST_CATEGORIES
+    return fit_text(column) if many else None
 
 
 def _fit_category(column: Column) -> CategoryFeature:
@@ -364,10 +406,10 @@ def _fit_category(column: Column) -> CategoryFeature:
     return CategoryFeature(column.name, texts, bool(column.missing.any()))
 
 
-def _same_kind(table: Table, feature: NumberFeature | CategoryFeature) -> Column:
+def _same_kind(table: Table, feature: Feature) -> Column:
     """Give the column that a feature reads, as the kind it was at training."""
     column = table[feature.column]
-    wanted = "number" if isinstance(feature, NumberFeature) else "category"
+    wanted = feature.kind if isinstance(feature, NumberFeature) else "category"
     if column.kind == wanted:
         return column
     if wanted == "category":  # the same codes may read as numbers in another file
@@ -375,9 +417,10 @@ def _same_kind(table: Table, feature: NumberFeature | CategoryFeature) -> Column
         categories = sorted(set(texts) - {""})
         codes = [categories.index(text) if text else -1 for text in texts]
         return Column(column.name, "category", np.array(codes), tuple(categories))
-    if not column.categories:
-        return Column(column.name, "number", np.full(len(column.values), np.nan))
+    if not column.categories and column.kind == "category":  # nothing but missing cells
+        return Column(column.name, wanted, np.full(len(column.values), np.nan))
+    shown = column.categories[:3] or _texts(column.rows(np.arange(min(3, len(column.values)))))
     raise DataError(
-        f"{table.source}: column {column.name!r} held numbers in training and holds texts here.\n"
-        f"  given: {', '.join(column.categories[:3])}"
+        f"{table.source}: column {column.name!r} held {wanted}s in training and holds "
+        f"{_PLURAL[column.kind]} here.\n  given: {', '.join(shown)}"
     )

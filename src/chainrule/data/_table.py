@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ._dates import date_text
 
-Kind = Literal["number", "category"]
+Kind = Literal["number", "category", "date"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -25,9 +26,9 @@ class Column:
 
     Attributes:
         name: what the header calls it.
-        kind: "number" or "category".
-        values: shape (rows,). Numbers: float64, NaN where missing. Categories: int64 positions in
-            `categories`, -1 where missing.
+        kind: "number", "category" or "date".
+        values: shape (rows,). Numbers: float64, NaN where missing. Dates: the same, days since
+            1970-01-01. Categories: int64 positions in `categories`, -1 where missing.
         categories: the distinct texts of a category column, sorted; empty for numbers.
 
     Example:
@@ -45,9 +46,9 @@ class Column:
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
         """Which rows have no value here: bool, shape (rows,)."""
-        if self.kind == "number":
-            return np.isnan(self.values)
-        return np.asarray(self.values < 0)
+        if self.kind == "category":
+            return np.asarray(self.values < 0)
+        return np.isnan(self.values)
 
     @property
     def distinct(self) -> int:
@@ -70,6 +71,9 @@ class Column:
         if self.kind == "number":
             span = f"{here.min():g} to {here.max():g}" if len(here) else "no values"
             text = f"number    {span}"
+        elif self.kind == "date":
+            ends = [date_text(here.min()), date_text(here.max())] if len(here) else ["no values"]
+            text = f"date      {' to '.join(ends)}"
         else:
             shown = textwrap.shorten(", ".join(self.categories), _WIDTH, placeholder=" ...")
             text = f"category  {len(self.categories)} values: {shown}"
