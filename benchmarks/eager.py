@@ -116,11 +116,11 @@ class Recorder:
         return noted
 
     def run(self, times: int) -> int:
-        """Make the bare calls, dropping their results."""
+        """Make the bare calls; a step's results live to its end, as in the step itself."""
         with np.errstate(all="ignore"):
             for _ in range(times):
-                for array, arrays, attrs in self.calls:
-                    array(numpy_, *arrays, **attrs)
+                kept = [array(numpy_, *arrays, **attrs) for array, arrays, attrs in self.calls]
+                del kept
         return times
 
 

@@ -73,19 +73,8 @@ class Sweep:
         before: Any = self.gradients.get(output)
         self.gradients[output] = seed if before is None else before + seed
 
-    def _total(self, node: Node) -> Any:
-        """The sum of a node's parts: its complete gradient, or None."""
-        total: Any = self.gradients.get(node)
-        parts = self._parts.get(node)
-        if parts is None:
-            return total
-        for _, _, term in parts:
-            total = term if total is None else total + term
-        self.gradients[node] = total
-        return total
-
     def _totals(self, node: Node) -> tuple[Any, ...] | None:
-        """The same for a node of several outputs, which ``pick`` nodes use: one for each output."""
+        """The gradients of a node of several outputs, which ``pick`` nodes use; None for none."""
         totals: list[Any] = [None] * len(node.aval)
         for pick, _, term in self._parts.get(node, ()):
             index = pick.attrs["index"]
@@ -149,20 +138,28 @@ def sweep_all(
     state = STATE.__dict__
     label = state["recording"] or state["trace"] is not None
     before = state["source"]
+    gradients, parts = result.gradients, result._parts
     try:
         for node in reversed(order):
-            several = type(node.aval) is tuple
-            gradient: Any = result._totals(node) if several else result._total(node)
+            if type(node.aval) is tuple:
+                gradient: Any = result._totals(node)
+                if gradient is not None:
+                    state["source"] = node
+                    _push(node, gradient, inside, parts)
+                continue
+            gradient = gradients.get(node)
+            for _, _, term in parts.get(node, ()):
+                gradient = term if gradient is None else gradient + term
             if gradient is None:
                 continue
-            if not several:
-                if adjust is not None and node.handle is not None:
-                    gradient = result.gradients[node] = adjust(node, gradient)
-                if label and gradient.op is not CONSTANT:
-                    result._labels.setdefault(gradient, []).append(node)
+            gradients[node] = gradient
+            if adjust is not None and node.handle is not None:
+                gradient = gradients[node] = adjust(node, gradient)
+            if label and gradient.op is not CONSTANT:
+                result._labels.setdefault(gradient, []).append(node)
             if node.inputs:
                 state["source"] = node
-                _push(node, gradient, inside, result._parts)
+                _push(node, gradient, inside, parts)
     finally:
         state["source"] = before
     if label:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..errors import DTypeError, OptionError
 from ..tensor import Tensor
 from ._common import (
@@ -227,7 +229,7 @@ def check_unit(node: Any, name: str, fix: str, function: str) -> None:
     if not node.has_value or node.size == 0:
         return
     value = node.value()
-    low, high = float(value.min()), float(value.max())
+    low, high = float(np.minimum.reduce(value, None)), float(np.maximum.reduce(value, None))
     # A NaN compares false with everything and is left for the non-finite check to report.
     if low < 0 or high > 1:
         text = OUTSIDE_UNIT.format(function=function, name=name, low=low, high=high, fix=fix)

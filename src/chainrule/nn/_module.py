@@ -93,16 +93,17 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` inside this module's scope, with the registered hooks around it."""
-        outer = STATE.scope
+        state = STATE.__dict__
+        outer = state["scope"]
         label = self._label
         if label:
-            STATE.scope = f"{outer}.{label}" if outer else label
+            state["scope"] = f"{outer}.{label}" if outer else label
         try:
             if self._pre_hooks or self._hooks or self._backward_hooks:
                 return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
-            STATE.scope = outer
+            state["scope"] = outer
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -234,6 +235,9 @@ class Module:
     def __getattr__(self, name: str) -> Any:
         # Called only when the usual look-up has failed.
         own = self.__dict__
+        parameters = own.get("_parameters")
+        if parameters is not None and name in parameters:
+            return parameters[name]
         for registry in REGISTRIES:
             if registry in own and name in own[registry]:
                 return own[registry][name]

@@ -25,6 +25,8 @@ _OURS: dict[str, bool] = {}
 _CACHE_LIMIT = 4096
 CONSTANTS: dict[tuple[Any, Any, DType], Node] = {}
 _ARRAY = np.ndarray
+# The attributes of ops that have none.
+PLAIN: dict[str, Any] = {}
 
 _node_class: type[Node] = Node
 
@@ -54,8 +56,7 @@ def where_am_i(depth: int = 2) -> tuple[CodeType, int] | None:
     return None
 
 
-# One function, branches and all: it is the inner loop of eager mode.
-def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:  # noqa: C901
+def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:
     """Apply an op to nodes: one new node, computed now unless a trace is being made.
 
     Args:
@@ -76,11 +77,21 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:  # noqa: C901
         array(3., dtype=float32)
     """
     if attrs:
-        key: Any = (*[node.aval for node in inputs], *attrs.items())
-    elif len(inputs) == 2:
-        key = (inputs[0].aval, inputs[1].aval)
-    else:
-        key = tuple([node.aval for node in inputs])
+        return make(op, inputs, attrs, (*[node.aval for node in inputs], *attrs.items()))
+    if len(inputs) == 2:
+        return make(op, inputs, PLAIN, (inputs[0].aval, inputs[1].aval))
+    return make(op, inputs, PLAIN, tuple([node.aval for node in inputs]))
+
+
+def make(op: Op, inputs: tuple[Node, ...], attrs: dict[str, Any], key: tuple[Any, ...]) -> Any:
+    """What :func:`apply` does, for callers that know the key.
+
+    It is the inner loop of eager mode: one function, and its hot callers spell out the key.
+
+    Args:
+        op, inputs, attrs: as for :func:`apply`; ``attrs`` is kept, so nobody may change it.
+        key: what the result's shape and dtype depend on: the inputs' avals and the attributes.
+    """
     found = op.cache.get(key)
     if found is None:
         found = _infer(op, inputs, attrs, key)
@@ -97,7 +108,7 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:  # noqa: C901
         value = node._value
         arrays.append(value if type(value) is _ARRAY else node.value())
         if node.requires_grad:
-            needs = True
+            needs = differentiable
     try:
         value = state["ignoring"].run(op.array, XP, *arrays, **attrs)
     except ChainruleError as error:
@@ -109,8 +120,8 @@ def apply(op: Op, *inputs: Node, **attrs: Any) -> Any:  # noqa: C901
         value = op.array(XP, *arrays, **attrs)
     if type(value) is not _ARRAY and type(value) is not tuple:
         value = np.asarray(value)
-    if (needs and differentiable and state["grad_enabled"]) or state["recording"]:
-        return _record(op, inputs, attrs, aval, value, needs and differentiable, state)
+    if (needs and state["grad_enabled"]) or state["recording"]:
+        return _record(op, inputs, attrs, aval, value, needs, state)
     # Nobody needs its history: a leaf.
     return _node_class(INPUT, (), NO_ATTRS, aval, value)
 

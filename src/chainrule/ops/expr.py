@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..dtypes import DType
@@ -11,11 +12,48 @@ from . import index as i
 from . import order as o
 from . import reduction as r
 from . import shape as s
-from ._apply import CONSTANTS, apply, cast_node, constant, literal_dtype, set_node_class
+from ._apply import (
+    CONSTANTS,
+    PLAIN,
+    apply,
+    cast_node,
+    constant,
+    literal_dtype,
+    make,
+    set_node_class,
+)
 from .product import MATMUL
 
 Number = bool | int | float
 Ints = tuple[int, ...]
+
+
+Method = Callable[[Any, Any], Any]
+
+
+def _operator(op: Op) -> Method:
+    """The operator of a node and a node or number."""
+
+    def method(self: Expr, other: Any) -> Any:
+        if not isinstance(other, Expr):
+            other = self._lift(other)
+        return make(op, (self, other), PLAIN, (self.aval, other.aval))
+
+    return method
+
+
+def _swapped(op: Op) -> Method:
+    """The operator of a number and a node."""
+
+    def method(self: Expr, other: Any) -> Any:
+        other = self._lift(other)
+        return make(op, (other, self), PLAIN, (other.aval, self.aval))
+
+    return method
+
+
+_EQ, _NE = _operator(e.EQ), _operator(e.NE)
+_MAXIMUM, _MINIMUM = _operator(e.MAXIMUM), _operator(e.MINIMUM)
 
 
 class Expr(Node):
@@ -42,72 +80,32 @@ class Expr(Node):
             return number
         return None
 
-    def _binary(self, op: Op, other: Any) -> Expr:
-        result: Expr = apply(op, self, self._lift(other))
+    __add__ = _operator(e.ADD)
+    __sub__ = _operator(e.SUB)
+    __mul__ = _operator(e.MUL)
+    __truediv__ = _operator(e.DIV)
+    __pow__ = _operator(e.POW)
+    __radd__ = _swapped(e.ADD)
+    __rsub__ = _swapped(e.SUB)
+    __rmul__ = _swapped(e.MUL)
+    __rtruediv__ = _swapped(e.DIV)
+    __rpow__ = _swapped(e.POW)
+    __lt__ = _operator(e.LT)
+    __le__ = _operator(e.LE)
+    __gt__ = _operator(e.GT)
+    __ge__ = _operator(e.GE)
+
+    def _unary(self, op: Op) -> Expr:
+        result: Expr = make(op, (self,), PLAIN, (self.aval,))
         return result
-
-    def _swapped(self, op: Op, other: Any) -> Expr:
-        result: Expr = apply(op, self._lift(other), self)
-        return result
-
-    def _unary(self, op: Op, **attrs: Any) -> Expr:
-        result: Expr = apply(op, self, **attrs)
-        return result
-
-    def __add__(self, other: Any) -> Expr:
-        result: Expr = apply(e.ADD, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __radd__(self, other: Any) -> Expr:
-        return self._swapped(e.ADD, other)
-
-    def __sub__(self, other: Any) -> Expr:
-        result: Expr = apply(e.SUB, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __rsub__(self, other: Any) -> Expr:
-        return self._swapped(e.SUB, other)
-
-    def __mul__(self, other: Any) -> Expr:
-        result: Expr = apply(e.MUL, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __rmul__(self, other: Any) -> Expr:
-        return self._swapped(e.MUL, other)
-
-    def __truediv__(self, other: Any) -> Expr:
-        result: Expr = apply(e.DIV, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __rtruediv__(self, other: Any) -> Expr:
-        return self._swapped(e.DIV, other)
-
-    def __pow__(self, other: Any) -> Expr:
-        result: Expr = apply(e.POW, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __rpow__(self, other: Any) -> Expr:
-        return self._swapped(e.POW, other)
 
     def __neg__(self) -> Expr:
         return self._unary(e.NEG)
 
-    def __lt__(self, other: Any) -> Expr:
-        return self._binary(e.LT, other)
-
-    def __le__(self, other: Any) -> Expr:
-        return self._binary(e.LE, other)
-
-    def __gt__(self, other: Any) -> Expr:
-        result: Expr = apply(e.GT, self, other if isinstance(other, Expr) else self._lift(other))
-        return result
-
-    def __ge__(self, other: Any) -> Expr:
-        return self._binary(e.GE, other)
-
     def eq(self, other: Any) -> Expr:
         """Where equal: booleans (``==`` compares nodes by identity)."""
-        return self._binary(e.EQ, other)
+        result: Expr = _EQ(self, other)
+        return result
 
     def where(self, yes: Any, no: Any) -> Expr:
         """``yes`` where this boolean node holds, else ``no``; one of them may be a number."""
@@ -181,15 +179,18 @@ class Expr(Node):
 
     def ne(self, other: Any) -> Expr:
         """Where not equal: booleans."""
-        return self._binary(e.NE, other)
+        result: Expr = _NE(self, other)
+        return result
 
     def maximum(self, other: Any) -> Expr:
         """The larger of two, element by element."""
-        return self._binary(e.MAXIMUM, other)
+        result: Expr = _MAXIMUM(self, other)
+        return result
 
     def minimum(self, other: Any) -> Expr:
         """The smaller of two, element by element."""
-        return self._binary(e.MINIMUM, other)
+        result: Expr = _MINIMUM(self, other)
+        return result
 
     def amax(self, axes: Ints, keepdims: bool) -> Expr:
         """The largest over axes."""
@@ -203,46 +204,54 @@ class Expr(Node):
 
     def sum(self, axes: Ints, keepdims: bool) -> Expr:
         """The sum over axes."""
-        result: Expr = apply(r.SUM, self, axes=axes, keepdims=keepdims)
+        attrs = {"axes": axes, "keepdims": keepdims}
+        result: Expr = make(r.SUM, (self,), attrs, (self.aval, axes, keepdims))
         return result
 
     def reshape(self, shape: Ints) -> Expr:
         """Another shape of as many elements; itself where it has it."""
         if shape == self.aval.shape:
             return self
-        result: Expr = apply(s.RESHAPE, self, shape=shape)
+        result: Expr = make(s.RESHAPE, (self,), {"shape": shape}, (self.aval, shape))
         return result
 
     def expand(self, shape: Ints) -> Expr:
         """Broadcast to a shape; itself where it has it."""
         if shape == self.aval.shape:
             return self
-        result: Expr = apply(s.EXPAND, self, shape=shape)
+        result: Expr = make(s.EXPAND, (self,), {"shape": shape}, (self.aval, shape))
         return result
 
     def permute(self, axes: Ints) -> Expr:
         """The axes in another order."""
-        return self._unary(s.PERMUTE, axes=axes)
+        result: Expr = apply(s.PERMUTE, self, axes=axes)
+        return result
 
     def slice(self, starts: Ints, stops: Ints, steps: Ints) -> Expr:
         """A part of each axis."""
-        return self._unary(s.SLICE, starts=starts, stops=stops, steps=steps)
+        result: Expr = apply(s.SLICE, self, starts=starts, stops=stops, steps=steps)
+        return result
 
     def pad(self, low: Ints, high: Ints, interior: Ints) -> Expr:
         """Zeros before, after, between."""
-        return self._unary(s.PAD, low=low, high=high, interior=interior)
+        result: Expr = apply(s.PAD, self, low=low, high=high, interior=interior)
+        return result
 
     def cumsum(self, axis: int) -> Expr:
         """Running sums along an axis."""
-        return self._unary(o.CUMSUM, axis=axis)
+        result: Expr = apply(o.CUMSUM, self, axis=axis)
+        return result
 
     def flip(self, axes: Ints) -> Expr:
         """Axes reversed."""
-        return self._unary(s.FLIP, axes=axes)
+        result: Expr = apply(s.FLIP, self, axes=axes)
+        return result
 
     def matmul(self, other: Expr, ta: bool, tb: bool) -> Expr:
         """The product of the last two axes, transposed first where flagged."""
-        result: Expr = apply(MATMUL, self, other, ta=ta, tb=tb)
+        attrs = {"ta": ta, "tb": tb}
+        key = (self.aval, other.aval, ta, tb)
+        result: Expr = make(MATMUL, (self, other), attrs, key)
         return result
 
     def take(self, index: Node, axis: int) -> Expr:

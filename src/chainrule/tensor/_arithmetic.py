@@ -46,6 +46,7 @@ from ..ops import (
     Expr,
     apply,
 )
+from ..ops._apply import PLAIN, make
 from ._handle import TensorHandle, lift
 
 
@@ -62,14 +63,17 @@ class Arithmetic(TensorHandle):
 
     def _binary(self, op: Op, other: Any) -> Any:
         node = self.node
-        return self._new(apply(op, node, lift(other, node)))
+        right = lift(other, node)
+        return self._new(make(op, (node, right), PLAIN, (node.aval, right.aval)))
 
     def _swapped(self, op: Op, other: Any) -> Any:
         node = self.node
-        return self._new(apply(op, lift(other, node), node))
+        left = lift(other, node)
+        return self._new(make(op, (left, node), PLAIN, (left.aval, node.aval)))
 
     def _unary(self, op: Op) -> Any:
-        return self._new(apply(op, self.node))
+        node = self.node
+        return self._new(make(op, (node,), PLAIN, (node.aval,)))
 
     def _assign(self, op: Op, other: Any, name: str) -> Any:
         """The in-place form: the handle gets the new node, in its own shape and dtype."""
