@@ -6,6 +6,7 @@ from ._create import from_numpy as from_numpy
 from ._create import full as full
 from ._create import zeros as zeros
 from ._device import device as device
+from ._functions import cat as cat
 from ._random import Generator as Generator
 from ._random import default_generator as default_generator
 from ._tensor import Tensor as Tensor
