@@ -17,6 +17,8 @@ from ._encode import TableEncoder as TableEncoder
 from ._encode import Task as Task
 from ._encode import split_table as split_table
 from ._fetch import fetcher as fetcher
+from ._frames import from_frame as from_frame
+from ._frames import read_parquet as read_parquet
 from ._idx import read_idx as read_idx
 from ._labelled import LabelledDataset as LabelledDataset
 from ._loader import DataLoader as DataLoader
