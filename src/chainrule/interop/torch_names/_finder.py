@@ -23,7 +23,7 @@ def module_of(name: str) -> ModuleType | None:
 
     Example:
         >>> module_of("torch.nn.functional").__name__
-        'chainrule.functional'
+        'chainrule.nn.functional'
         >>> module_of("torch.distributed") is None
         True
     """

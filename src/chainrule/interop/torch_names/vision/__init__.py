@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-from ...data import datasets as datasets
-from ...data import transforms as transforms
+from ....data import datasets as datasets
+from ....data import transforms as transforms
