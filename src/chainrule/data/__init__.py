@@ -13,6 +13,8 @@ from ._dataset import IterableDataset as IterableDataset
 from ._dataset import Subset as Subset
 from ._dataset import TensorDataset as TensorDataset
 from ._dataset import as_tensors as as_tensors
+from ._disk import ArrayFile as ArrayFile
+from ._disk import ArrayFiles as ArrayFiles
 from ._encode import TableEncoder as TableEncoder
 from ._encode import Task as Task
 from ._encode import split_table as split_table
@@ -31,6 +33,8 @@ from ._samplers import Sampler as Sampler
 from ._samplers import SequentialSampler as SequentialSampler
 from ._samplers import SubsetRandomSampler as SubsetRandomSampler
 from ._samplers import WeightedRandomSampler as WeightedRandomSampler
+from ._stream import TableStream as TableStream
+from ._stream import stream_table as stream_table
 from ._table import Column as Column
 from ._table import Table as Table
 from ._text import TextWindows as TextWindows

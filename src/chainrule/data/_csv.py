@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DataError
 from ._dates import days_of
-from ._table import Column, Kind, Table
+from ._table import Column, Floats, Kind, Table
 
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "?"})
 """Cells that mean "no value here"."""
@@ -74,7 +74,7 @@ def read_csv(
     text = _text(path, encoding)
     if separator is None:
         separator = _find_separator(text)
-    rows = _records(text, separator, path.name)
+    rows = _records(io.StringIO(text, newline=""), separator, path.name)
     first = next(rows, None)
     if first is None:
         raise DataError(f"{path.name} is empty.\n  expected: a line of column names, then rows")
@@ -121,11 +121,9 @@ def _find_separator(text: str) -> str:
     return max(_SEPARATORS, key=score)
 
 
-def _records(text: str, separator: str, source: str) -> Iterator[Row]:
+def _records(lines: Iterable[str], separator: str, source: str) -> Iterator[Row]:
     """Yield each record with the line it starts on; blank lines are passed over."""
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True
-    )
+    reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     while True:
         start = reader.line_num + 1
         try:
@@ -186,6 +184,15 @@ def _columns(
     return lines, cells
 
 
+def _plain_numbers(texts: list[str]) -> Floats | None:
+    """Convert a column of nothing but finite numbers, several times sooner than cell by cell."""
+    try:
+        values = np.fromiter(map(float, texts), np.float64, len(texts))
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() and not any("_" in t for t in texts) else None
+
+
 def _number(cell: str) -> float | None:
     """Give the finite number that a cell means, or None."""
     try:
@@ -214,6 +221,9 @@ def _column(
         if kind == "date" or (dates is not None and _are_mistakes(len(wrong), present)):
             raise DataError(_not_a_date(name, texts, lines, wrong, source))
     if kind != "category":
+        plain = _plain_numbers(texts)
+        if plain is not None:
+            return Column(name, "number", plain)
         numbers = [math.nan if cell in missing else _number(cell) for cell in texts]
         wrong = [row for row, value in enumerate(numbers) if value is None]
         present = sum(cell not in missing for cell in texts)

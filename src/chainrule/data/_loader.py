@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator as Generator_
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from ..config import STATE
 from ..errors import DataError, OptionError
-from ..tensor import Generator, default_generator
+from ..tensor import Generator, default_generator, from_numpy
 from ._collate import default_collate
 from ._dataset import IterableDataset, Subset
 from ._fetch import example, fetcher
@@ -31,7 +33,8 @@ class DataLoader:
         sampler: the order of example numbers, instead of `shuffle`.
         batch_sampler: lists of example numbers, instead of batch_size, shuffle, sampler, drop_last.
         num_workers: threads that fetch batches ahead; 0 fetches in the loop itself. Threads help
-            where fetching waits (files) or runs in NumPy; they share Python's one interpreter.
+            where fetching waits (files) or runs in NumPy; they share Python's one interpreter. A
+            stream is read ahead by one thread, so that each example comes once.
         collate_fn: makes a batch of a list of examples; see `default_collate`.
         pin_memory: accepted for PyTorch's sake; has no effect.
         drop_last: leave out a last batch that is not full.
@@ -101,13 +104,13 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         """Start an epoch: yield its batches."""
         if isinstance(self.dataset, IterableDataset):
-            return self._stream()
+            return self._stream_ahead() if self.num_workers else self._stream()
         fetch = self._fetch()
         order = self.batch_sampler if self.batch_sampler is not None else self.sampler
         assert order is not None
         if self.num_workers == 0:
             return map(fetch, order)
-        return self._fetch_ahead(fetch, iter(order))
+        return self._fetch_ahead(fetch, iter(order), self.num_workers)
 
     def _fetch(self) -> Callable[[Any], Any]:
         """Return what turns a list of example numbers (or one number) into a batch."""
@@ -118,7 +121,19 @@ class DataLoader:
             return lambda index: example(dataset, index)
         return lambda index: collate(example(dataset, index))
 
+    def _stream_ahead(self) -> Iterator[Any]:
+        source, end = self._stream(), object()
+        ahead = self._fetch_ahead(lambda _: next(source, end), itertools.count(), 1)
+        with contextlib.closing(ahead):
+            yield from itertools.takewhile(lambda batch: batch is not end, ahead)
+
     def _stream(self) -> Iterator[Any]:
+        whole = hasattr(self.dataset, "batches") and self.collate_fn is default_collate
+        if whole and self.batch_size is not None:
+            for arrays in self.dataset.batches(self.batch_size):
+                if len(arrays[0]) == self.batch_size or not self.drop_last:
+                    yield [from_numpy(array) for array in arrays]
+            return
         source = iter(self.dataset)
         if self.batch_size is None:
             plain = self.collate_fn is default_collate
@@ -128,7 +143,9 @@ class DataLoader:
             if len(batch) == self.batch_size or not self.drop_last:
                 yield self.collate_fn(batch)
 
-    def _fetch_ahead(self, fetch: Callable[[Any], Any], order: Iterator[Any]) -> Iterator[Any]:
+    def _fetch_ahead(
+        self, fetch: Callable[[Any], Any], order: Iterator[Any], workers: int
+    ) -> Generator_[Any, None, None]:
         """Yield the batches in order while workers fetch the next ones."""
         numbers = itertools.count()
         settings = STATE.default_dtype
@@ -140,7 +157,7 @@ class DataLoader:
 
         waiting: deque[Future[Any]] = deque()
         patient = True
-        pool = ThreadPoolExecutor(self.num_workers, "chainrule-loader", initializer=start)
+        pool = ThreadPoolExecutor(workers, "chainrule-loader", initializer=start)
         try:
             for indices in itertools.islice(order, self.num_workers * self.prefetch_factor):
                 waiting.append(pool.submit(fetch, indices))
