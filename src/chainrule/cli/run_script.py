@@ -56,7 +56,7 @@ def run_script(script: Path, arguments: list[str], check: bool = False) -> int:
         return 2
     try:
         uses = check_script(script)
-        code = compile(script.read_bytes(), str(script), "exec", dont_inherit=True)
+        code = compile(script.read_bytes(), str(script.absolute()), "exec", dont_inherit=True)
     except SyntaxError as error:
         print("".join(traceback.format_exception_only(error)), end="", file=sys.stderr)
         return 1
@@ -70,7 +70,7 @@ def _execute(code: CodeType, script: Path, arguments: list[str]) -> int:
     from ..interop.torch_names import serving
 
     main = ModuleType("__main__")
-    main.__dict__.update(__file__=str(script), __builtins__=__builtins__)
+    main.__dict__.update(__file__=code.co_filename, __builtins__=__builtins__)
     sys.modules["__main__"] = main
     sys.argv = [str(script), *arguments]
     if not sys.flags.safe_path:
