@@ -135,8 +135,9 @@ def _records(lines: Iterable[str], separator: str, source: str) -> Iterator[Row]
                 f"{source}, line {start}: the row cannot be read ({error}).\n"
                 "  expected: quotes that open and close; a quote inside a quoted cell is doubled"
             ) from None
-        if any(cell.strip() for cell in cells) or len(cells) > 1:
-            yield start, [cell.strip() for cell in cells]
+        cells = list(map(str.strip, cells))
+        if len(cells) > 1 or any(cells):
+            yield start, cells
 
 
 def _header(
@@ -168,7 +169,7 @@ def _columns(
 ) -> tuple[list[int], list[list[str]]]:
     """Turn rows into columns of text, refusing rows of another length."""
     lines: list[int] = []
-    cells: list[list[str]] = [[] for _ in names]
+    kept: list[list[str]] = []
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(
@@ -177,11 +178,10 @@ def _columns(
                 f"  given:    {', '.join(row)}"
             )
         lines.append(line)
-        for column, cell in zip(cells, row, strict=True):
-            column.append(cell)
+        kept.append(row)
     if not lines:
         raise DataError(f"{source} has a header and no rows.")
-    return lines, cells
+    return lines, list(map(list, zip(*kept, strict=True)))
 
 
 def _plain_numbers(texts: list[str]) -> Floats | None:
@@ -190,7 +190,7 @@ def _plain_numbers(texts: list[str]) -> Floats | None:
         values = np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
         return None
-    return values if np.isfinite(values).all() and not any("_" in t for t in texts) else None
+    return values if np.isfinite(values).all() and "_" not in "".join(texts) else None
 
 
 def _number(cell: str) -> float | None:
