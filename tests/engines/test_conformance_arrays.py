@@ -63,7 +63,7 @@ def test_float32_is_float64_to_rounding(name: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_numpy_is_jax(name: str, data: Any) -> None:
     case = CASES[name]
@@ -169,3 +169,39 @@ def test_whole_numbers_at_the_edges(name: str, dtype: dtypes.DType) -> None:
     agree(name, found, other, dtype)
     if name == "floor_div":
         assert not found[0][arrays[1] == 0].any()
+
+
+REDUCING = {
+    "sum": {"axes": (1,), "keepdims": False},
+    "amax": {"axes": (1,), "keepdims": True},
+    "argmax": {"axis": 1, "keepdims": False},
+    "argsort": {"axis": 1, "descending": True},
+    "cumsum": {"axis": 1},
+}
+
+
+@pytest.mark.parametrize("name", REDUCING)
+def test_special_values_in_reductions(name: str) -> None:
+    """NaN wins a maximum and is sorted last, infinities add up to NaN, on both."""
+    rows = [SPECIAL, SPECIAL[::-1], SPECIAL[[0, 2, 3]].repeat(4)[:10], np.full(10, np.nan)]
+    for dtype in op_cases.FLOATS:
+        array = np.array(rows).astype(dtype.np)
+        found = compute(CASES[name], numpy_, [array], REDUCING[name])
+        with wide():
+            other = compute(CASES[name], jax_, [array], REDUCING[name])
+        agree(name, found, other, dtype)
+
+
+@pytest.mark.parametrize("name", REDUCING)
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3)])
+def test_reductions_of_nothing(name: str, shape: tuple[int, ...]) -> None:
+    """Other axes may be empty; a maximum over an empty axis is refused elsewhere."""
+    last = len(shape) - 1
+    attrs = {
+        k: last if k == "axis" else (last,) if k == "axes" else v for k, v in REDUCING[name].items()
+    }
+    array = np.zeros(shape, np.float32)
+    found = compute(CASES[name], numpy_, [array], attrs)
+    with wide():
+        other = compute(CASES[name], jax_, [array], attrs)
+    agree(name, found, other, dtypes.float32)

@@ -18,7 +18,7 @@ ENGINES = ("numpy", "xla", "native")
 NAMES = sorted(CASES)
 # Relative to the largest value of an output, and absolute below 1.
 TOLERANCE = {dtypes.float32: 1e-5, dtypes.float64: 1e-11}
-SAMPLES = 4
+SAMPLES = 3
 
 
 def engine(name: str) -> Any:
