@@ -58,6 +58,10 @@ class StoreError(ChainruleError, RuntimeError):
     """A run store or checkpoint that cannot be read or written."""
 
 
+class NonFiniteError(ChainruleError, FloatingPointError):
+    """A training met a NaN or an infinity, and was asked to stop at it."""
+
+
 class MissingExtraError(ChainruleError, ImportError):
     """An optional library that is not installed."""
 

@@ -18,6 +18,7 @@ from chainrule.train.bar import Bar
 from chainrule.train.compiled import signature, trace_loop
 from chainrule.train.examples import Batching, Examples, read_examples
 from chainrule.train.interrupts import Interrupts
+from chainrule.train.layout import Layout, Reading
 from chainrule.train.ledger import Ledger
 from chainrule.train.progress import Silent, Throttled, describe, make_progress
 
@@ -31,19 +32,21 @@ def test_an_epochs_mean_has_the_same_bits_however_its_steps_are_grouped(
     batching = Batching(count, size)
     total = batching.steps * epochs
     numbers = np.random.default_rng(seed).normal(size=(total, 2)) * 10.0 ** np.arange(2)
-    whole = Ledger(["a", "b"], [True, False], batching)
+    layout = Layout([])
+    layout.readings = (Reading("a"), Reading("b", weighted=False))
+    whole = Ledger(layout, batching)
     assert whole.add(numbers) == epochs
-    parts = Ledger(["a", "b"], [True, False], batching)
+    parts = Ledger(layout, batching)
     cuts = sorted(data.draw(st.lists(st.integers(0, total), max_size=6)))
     done = 0
     for start, stop in zip([0, *cuts], [*cuts, total], strict=True):
         # As a resumed run does: a new ledger takes over means, step and sums.
-        taken = Ledger(["a", "b"], [True, False], batching)
+        taken = Ledger(layout, batching)
         taken.resume({name: parts.series(name) for name in "ab"}, parts.step, parts.carry)
         parts = taken
         done += parts.add(numbers[start:stop])
     assert done == epochs == parts.epochs
-    np.testing.assert_array_equal(parts.means(), whole.means())
+    np.testing.assert_array_equal([parts.series(n) for n in "ab"], [whole.series(n) for n in "ab"])
     rows = np.tile(batching.rows_of_step(), epochs).reshape(epochs, -1)
     expected = (numbers[:, 0].reshape(epochs, -1) * rows).sum(1) / count
     np.testing.assert_allclose(whole.series("a"), expected, rtol=1e-9, atol=1e-9)

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader, RandomSampler, SequentialSampler, default_collate
+from ..data import DataLoader, RandomSampler, SequentialSampler, default_collate, fetcher
 from ..data import as_tensors as rows_of_tensors
-from ..data import fetcher
 from ..dtypes import DType, float32
 from ..errors import DataError, OptionError, ShapeError
 from ..io.arrays import Array

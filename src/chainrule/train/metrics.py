@@ -1,4 +1,9 @@
-"""What is measured beside the loss, in graph code: an engine computes it inside its loop."""
+"""What is measured beside the loss, in graph code: an engine computes it inside its loop.
+
+A metric that is a mean, or a formula of sums (counts of right and wrong answers, sums of squares),
+is added up step by step. One that is not (the area under the ROC curve) has its rows collected and
+is computed exactly at the end of the epoch. Definitions and averages are scikit-learn's.
+"""
 
 from __future__ import annotations
 
@@ -6,67 +11,64 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OptionError, ShapeError
-from ..nn import BCEWithLogitsLoss, CrossEntropyLoss
+from ..errors import OptionError
+from ..io.arrays import Array
+from ..nn import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss
 from ..tensor import Tensor
 
-Measure = Callable[[Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over a batch, 0-d tensors.
+
+    `finish` takes them divided by the number of examples, float64[epochs, sums].
+    """
+
+    numbers: tuple[Tensor, ...]
+    finish: Callable[[Array], Array] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Values of each example, (batch, values); `finish` takes those of a whole epoch."""
+
+    values: Tensor
+    finish: Callable[[Array], float]
+
+
+Measured = Tensor | Sums | Rows
+Measure = Callable[[Tensor, Tensor], Measured]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of a batch.
+    """One number of a training or an evaluation.
 
     Attributes:
         name: its name in the history.
-        measure: ``(output, target) -> 0-d tensor``.
-        weighted: whether it is a mean over the batch; otherwise a sum over it.
+        measure: ``(output, target)`` -> :class:`Sums`, :class:`Rows`, or a 0-d tensor, which is
+            the mean over the batch.
+
+    Example:
+        >>> import chainrule as cr
+        >>> Metric("largest", lambda output, target: output.max()).name
+        'largest'
     """
 
     name: str
     measure: Measure
-    weighted: bool = True
 
-
-def correct(output: Tensor, target: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """How many of a batch are right, as a 0-d float.
-
-    Args:
-        output: (batch, classes) scores with class numbers as target, or the target's own shape.
-        target: class numbers (batch,), or zeros and ones of the output's shape.
-        threshold: where an output of the target's shape counts as one: 0 for logits.
-
-    Returns:
-        Examples whose largest score is that of their class; with several outputs an example, the
-        mean of the outputs that are on the right side of the threshold.
-
-    Raises:
-        ShapeError: shapes that fit neither form.
-
-    Example:
-        >>> import chainrule as cr
-        >>> scores = cr.tensor([[2.0, 1.0], [0.0, 3.0]])
-        >>> correct(scores, cr.tensor([0, 0])).item()
-        1.0
-    """
-    if output.ndim == target.ndim + 1 and output.shape[0] == target.shape[0]:
-        if output.ndim != 2:
-            raise _no_accuracy(output, target)
-        count: Tensor = (output.argmax(1) == target).to(output.dtype).sum()
-        return count
-    if output.shape != target.shape:
-        raise _no_accuracy(output, target)
-    right: Tensor = ((output > threshold) == (target > 0.5)).to(output.dtype).sum()
-    each = output.numel() // max(output.shape[0], 1)
-    return right if each <= 1 else right / each
+    def __call__(self, output: Tensor, target: Tensor) -> Measured:
+        """Measure one batch."""
+        return self.measure(output, target)
 
 
 def choose_metrics(metrics: Sequence[Any] | None, loss: Any) -> tuple[Metric, ...]:
     """The metrics that a Trainer's argument means.
 
     Args:
-        metrics: names ("accuracy") and functions of (output, target) that return a mean over the
-            batch; None is accuracy where the loss is one of classification.
+        metrics: names, :class:`Metric`\\ s, and functions of (output, target) that return a mean
+            over the batch; None is accuracy where the loss is one of classification.
         loss: the loss function, which says where "one" begins.
 
     Raises:
@@ -80,7 +82,7 @@ def choose_metrics(metrics: Sequence[Any] | None, loss: Any) -> tuple[Metric, ..
         ()
     """
     if metrics is None:
-        classifies = isinstance(loss, (CrossEntropyLoss, BCEWithLogitsLoss))
+        classifies = isinstance(loss, (CrossEntropyLoss, BCEWithLogitsLoss, BCELoss))
         metrics = ("accuracy",) if classifies else ()
     if isinstance(metrics, str) or callable(metrics):
         metrics = (metrics,)
@@ -95,21 +97,16 @@ def choose_metrics(metrics: Sequence[Any] | None, loss: Any) -> tuple[Metric, ..
 
 
 def _metric(metric: Any, loss: Any) -> Metric:
-    if metric == "accuracy":
-        threshold = 0.0 if isinstance(loss, BCEWithLogitsLoss) else 0.5
-        return Metric("accuracy", lambda o, t: correct(o, t, threshold=threshold), weighted=False)
+    # The measures are written with Sums and Rows, so they are imported here.
+    from .measures import BY_NAME
+
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str) and metric in BY_NAME:
+        return BY_NAME[metric](0.0 if isinstance(loss, BCEWithLogitsLoss) else 0.5)
     if callable(metric):
         return Metric(getattr(metric, "__name__", type(metric).__name__), metric)
     raise OptionError(
         f"there is no metric {metric!r}.\n"
-        "  expected: 'accuracy', or a function (output, target) -> 0-d tensor"
-    )
-
-
-def _no_accuracy(output: Tensor, target: Tensor) -> ShapeError:
-    return ShapeError(
-        "accuracy does not know how to compare these.\n"
-        f"  given: output {tuple(output.shape)}, target {tuple(target.shape)}\n"
-        "  expected: output (batch, classes) with target (batch,), or equal shapes\n"
-        "  fix: reshape one of them, or leave 'accuracy' out of metrics"
+        f"  expected: one of {', '.join(BY_NAME)}, or a function (output, target) -> 0-d tensor"
     )

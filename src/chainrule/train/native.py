@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,10 +14,14 @@ from ..engines import native
 from ..io.arrays import Array
 from ..tensor._handle import array_leaf
 from .compiled import TracedLoop, signature, trace_loop
-from .eager import Step, evaluating, evaluation_ledger
+from .eager import Step, evaluating, evaluation_ledger, joined
 from .examples import Batching, Examples
 from .feed import Feed
-from .metrics import Metric
+
+# Rows that a metric collects are read after so many steps, or a few more if batches are small: long
+# enough that Python costs little, short enough that moving the rows along does.
+REGISTER_STEPS = 8
+REGISTER_ROWS = 1024
 
 
 @dataclass
@@ -107,11 +111,32 @@ POOL = LoopPool()
 
 @dataclass
 class Fed:
-    """A compiled loop with its data: `sizes` are the batch sizes of its variants."""
+    """A compiled loop with its data.
+
+    Attributes:
+        compiled: the loop.
+        feed: gives it its rows.
+        sizes: the batch sizes of its variants.
+        registers: places in its state of rows that a metric collects.
+    """
 
     compiled: Compiled
     feed: Feed
     sizes: Array
+    registers: list[int]
+
+    def pieces(self, order: Array, variants: Array) -> Iterator[tuple[Array, Array]]:
+        """A plan in pieces whose data is at hand and whose collected rows fit the registers."""
+        for rows, steps in self.feed.pieces(order, variants, self.sizes):
+            if not self.registers:
+                yield rows, steps
+                continue
+            length = len(self.compiled.loop.read(self.registers[0]))
+            most = max(1, length // int(self.sizes.max()))
+            ends = np.concatenate([[0], np.cumsum(self.sizes[steps])])
+            for first in range(0, len(steps), most):
+                last = min(first + most, len(steps))
+                yield rows[ends[first] : ends[last]], steps[first:last]
 
 
 class NativeRunner:
@@ -130,30 +155,40 @@ class NativeRunner:
         step: Step,
         evaluation: Step,
         model: Any,
-        metrics: Sequence[Metric],
+        optimizer: Any,
         examples: Examples,
         batching: Batching,
         threads: int | None,
     ) -> None:
         self._evaluation, self._model = evaluation, model
-        self._metrics = tuple(metrics)
+        self._rows: list[list[Array]] = []
         self._threads = threads
         self._stopped = False
         self._evaluations: dict[int, tuple[Examples, Fed]] = {}
         self.compile_seconds = 0.0
-        self._training = self._take(trace_loop(step, examples, batching.sizes), examples, batching)
+        self._training = self._prepare(step, examples, batching)
 
     @property
     def loop(self) -> Any:
         """The compiled training loop."""
         return self._training.compiled.loop
 
-    def _take(self, traced: TracedLoop, examples: Examples, batching: Batching) -> Fed:
+    def _prepare(self, step: Step, examples: Examples, batching: Batching) -> Fed:
+        """Trace a step and take a loop for it."""
+        largest = max(batching.sizes)
+        step.layout.reset(max(REGISTER_STEPS * largest, REGISTER_ROWS))
+        traced = trace_loop(step, examples, batching.sizes)
         begun = time.perf_counter()
-        feed = Feed(examples, max(batching.sizes))
+        feed = Feed(examples, largest)
         found = POOL.take(traced, feed.arrays, self._threads)
         self.compile_seconds += time.perf_counter() - begun
-        return Fed(found, feed, np.array(batching.sizes))
+        places = [
+            place
+            for register in step.layout.registers
+            for place, handle in enumerate(traced.handles)
+            if handle is register
+        ]
+        return Fed(found, feed, np.array(batching.sizes), places)
 
     def close(self) -> None:
         """Give the loops back for the next training of the same kind."""
@@ -162,16 +197,29 @@ class NativeRunner:
 
     def run(self, order: Array, variants: Array) -> Array:
         """Run steps; see :class:`session.Runner`."""
-        return self._run(self._training, order, variants)
+        numbers, rows = self._run(self._training, order, variants)
+        self._rows += rows
+        return numbers
 
-    def _run(self, fed: Fed, order: Array, variants: Array) -> Array:
-        compiled, done = fed.compiled, []
-        scalars = compiled.traced.scalars()
-        for rows, steps in fed.feed.pieces(order, variants, fed.sizes):
-            done.append(compiled.loop.run(rows, steps, scalars))
+    def take_rows(self) -> list[Array]:
+        """The rows collected since the last call; see :class:`session.Runner`."""
+        taken = joined(self._rows)
+        self._rows = []
+        return taken
+
+    def _run(self, fed: Fed, order: Array, variants: Array) -> tuple[Array, list[list[Array]]]:
+        """What the steps report, and the rows that they collect."""
+        loop, done, collected = fed.compiled.loop, [], []
+        scalars = fed.compiled.traced.scalars()
+        for rows, steps in fed.pieces(order, variants):
+            numbers = loop.run(rows, steps, scalars)
+            done.append(numbers)
+            count = int(fed.sizes[steps[: len(numbers)]].sum())
+            if fed.registers and count:
+                collected.append([loop.read(place)[-count:] for place in fed.registers])
             if self._stopped and fed is self._training:
                 break
-        return done[0] if len(done) == 1 else np.concatenate(done)
+        return done[0] if len(done) == 1 else np.concatenate(done), collected
 
     def stop(self) -> None:
         """End after the present step."""
@@ -182,26 +230,46 @@ class NativeRunner:
         """Let the user's tensors hold the state that the steps have reached."""
         self._training.compiled.store()
 
+    def snapshot(self) -> list[Any]:
+        """The state that the steps have reached, for :meth:`restore`."""
+        self.sync()
+        return [handle._node for handle in self._training.compiled.traced.handles]
+
+    def restore(self, snapshot: list[Any]) -> None:
+        """Go back to a snapshot."""
+        for handle, node in zip(self._training.compiled.traced.handles, snapshot, strict=True):
+            handle._rebind(node)
+        self.refresh()
+
+    def arrays(self) -> list[Array]:
+        """The arrays of numbers that the steps write."""
+        traced, loop = self._training.compiled.traced, self.loop
+        return [
+            loop.read(place)
+            for place, handle in enumerate(traced.handles)
+            if traced.written[place] and handle.dtype.is_float
+        ]
+
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""
         self._training.compiled.load()
 
     def evaluate(self, examples: Examples) -> dict[str, float]:
         """Loss and metrics over `examples`, with the training loop's state."""
-        ledger = evaluation_ledger(self._metrics, len(examples))
+        ledger = evaluation_ledger(self._evaluation, len(examples))
         batching = ledger.batching
         fed = self._compile_evaluation(examples, batching)
         self._copy_state(fed.compiled)
         order = batching.orders(np.zeros(2, np.uint32), 0, 1, examples.rows).reshape(-1)
-        ledger.add(self._run(fed, np.ascontiguousarray(order), batching.variant_of_step()))
+        numbers, rows = self._run(fed, np.ascontiguousarray(order), batching.variant_of_step())
+        ledger.add(numbers, joined(rows))
         return ledger.newest()
 
     def _compile_evaluation(self, examples: Examples, batching: Batching) -> Fed:
         found = self._evaluations.get(id(examples))
         if found is None:
             with evaluating(self._model):
-                traced = trace_loop(self._evaluation, examples, batching.sizes)
-            found = examples, self._take(traced, examples, batching)
+                found = examples, self._prepare(self._evaluation, examples, batching)
             self._evaluations[id(examples)] = found
         return found[1]
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import OptionError
 from ..io.arrays import Array
 from .checkpoint import Tree, newest_whole, read_checkpoint, write_checkpoint
 from .environment import processor, versions
 from .findings import Finding
+from .moment import Moment, Source, rebuild, source_of
 from .store import DATABASE, CheckpointRecord, RunRecord, Store, store_folder
 
 
@@ -58,7 +60,8 @@ class Run:
     folder: Path | None = field(default=None, repr=False)
     _id: int | None = field(default=None, repr=False)
     _findings: list[Finding] = field(default_factory=list, repr=False)
-    _final: Tree | None = field(default=None, repr=False)
+    _trees: dict[int, Tree] = field(default_factory=dict, repr=False)  # states by step, in memory
+    _source: Source | None = field(default=None, repr=False)  # what it was fitted with
 
     @property
     def checkpoints(self) -> list[CheckpointRecord]:
@@ -82,23 +85,32 @@ class Run:
             with self._store() as store:
                 store.set_findings(self._id, self._findings)
 
-    def state_dict(self, step: int | None = None) -> dict[str, Array]:
+    def state_dict(self, step: int | str | None = None) -> dict[str, Array]:
         """The model's parameters and buffers at a checkpoint: arrays by name.
 
         Args:
-            step: a checkpoint's step; None is the newest.
+            step: a checkpoint's step; None is the newest; "best" is those that
+                :class:`~chainrule.train.EarlyStopping` found best so far.
 
         Raises:
-            KeyError: there is no checkpoint at that step.
+            KeyError: there is no checkpoint at that step, or nothing kept the best.
         """
+        if isinstance(step, str):
+            for state in self.state()["callbacks"]:
+                if step == "best" and isinstance(state, dict) and state.get("best_weights"):
+                    best: dict[str, Array] = state["best_weights"]
+                    return best
+            raise KeyError(
+                f"this run kept no {step!r} weights; fit(..., callbacks=[EarlyStopping()]) does"
+            )
         tree = self.state(step)
         model: dict[str, Array] = tree["model"]
         return model
 
     def state(self, step: int | None = None) -> Tree:
         """All that a checkpoint holds; `step` as in :meth:`state_dict`."""
-        if self._final is not None and step in (None, self.steps):
-            return self._final
+        if self._trees and (step is None or step in self._trees):
+            return self._trees[max(self._trees) if step is None else step]
         records = self.checkpoints
         if step is None:
             found = newest_whole(records)
@@ -107,8 +119,55 @@ class Run:
         for record in records:
             if record.step == step:
                 return read_checkpoint(record)
-        at = ", ".join(str(record.step) for record in records) or "none"
+        at = ", ".join(map(str, [*self._trees, *(record.step for record in records)])) or "none"
         raise KeyError(f"there is no checkpoint at step {step}; there are: {at}")
+
+    def at(
+        self,
+        step: int,
+        *,
+        trainer: Any = None,
+        train: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+    ) -> Moment:
+        """The training as it stood after `step` steps, to the bit, and the batch that came next.
+
+        The nearest checkpoint before it is taken up and the steps between are done again, on copies
+        and on the engine that did them first. What a callback changed in the model or the optimizer
+        is not repeated; that is noticed by the recorded losses and said.
+
+        Args:
+            step: steps done; 0 is the beginning.
+            trainer: a Trainer made as the run's was; not needed for a run that ``fit`` returned.
+            train: the training data, as ``fit`` was given it; needed with `trainer`.
+            sample_weight, class_weight: as ``fit`` was given them.
+
+        Raises:
+            OptionError: no such step, or a stored run without `trainer` and `train`.
+            StoreError: no checkpoint is whole, or trainer and data are not those of the run.
+
+        Example:
+            >>> import numpy as np
+            >>> import chainrule as cr
+            >>> model = cr.nn.Linear(1, 1)
+            >>> optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+            >>> trainer = cr.Trainer(model, cr.nn.MSELoss(), optimizer, seed=0)
+            >>> x = np.linspace(0, 1, 8)[:, None]
+            >>> run = trainer.fit((x, 2 * x + 1), epochs=3, batch_size=4)
+            >>> moment = run.at(5)
+            >>> moment.epoch, moment.indices.shape, moment.loss.shape
+            (2, (4,), (4,))
+        """
+        source = self._source
+        if trainer is not None:
+            source = source_of(self, trainer, train, sample_weight, class_weight)
+        if source is None:
+            raise OptionError(
+                "a run that was read from the store knows neither its code nor its data.\n"
+                "  fix: run.at(step, trainer=..., train=...), made as for the fit"
+            )
+        return rebuild(self, source, step)
 
     def save(self, name: str) -> Run:
         """Put a record that is only in memory into the store, with the state at its end.
@@ -128,7 +187,7 @@ class Run:
                 processor=self.processor,
             )  # fmt: skip
             mark = None
-            tree = self._final if self._final is not None or self._id is None else self.state()
+            tree = self.state() if self._trees or self._id is not None else None
             if tree is not None:
                 mark = write_checkpoint(store, run, tree, epoch=self.epochs, step=self.steps)
             store.append(

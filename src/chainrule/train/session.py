@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -41,6 +41,9 @@ class Runner(Protocol):
             float64[steps done, numbers]; fewer steps only after :meth:`stop`.
         """
 
+    def take_rows(self) -> list[Array]:
+        """The rows that metrics have collected since the last call: (examples, values) each."""
+
     def stop(self) -> None:
         """End a :meth:`run` that is under way after its present step; may come from a handler."""
 
@@ -57,7 +60,7 @@ class Runner(Protocol):
         """Let go of what the runner holds; it is not used again."""
 
 
-Callback = Callable[[Any], object]
+Callback = Any  # a function of the run, or an object with on_epoch_end
 
 
 @dataclass
@@ -77,7 +80,8 @@ class Session:
         steps: steps done so far.
         validation: examples that are evaluated after each epoch.
         scheduler: moved on after each epoch; None for a learning rate that nobody changes.
-        callbacks: called with the run after each epoch; the training ends when one returns True.
+        callbacks: told after each epoch; the training ends when one returns True.
+        tell: tells one of them, with the newest numbers; returns what it answers.
         pause: callbacks run inside it, apart from the training's random numbers.
         tree: gives a checkpoint's content.
     """
@@ -95,6 +99,7 @@ class Session:
     validation: Examples | None
     scheduler: Any
     callbacks: Sequence[Callback]
+    tell: Callable[[Any, Mapping[str, float]], object]
     pause: Callable[[], AbstractContextManager[None]]
     tree: Callable[[Session], Tree]
     watched: dict[str, list[float]] = field(default_factory=dict)
@@ -125,7 +130,7 @@ class Session:
         numbers = self.runner.run(order, variants)
         spent = time.perf_counter() - begun
         self.steps += len(numbers)
-        done = self.ledger.add(numbers)
+        done = self.ledger.add(numbers, self.runner.take_rows())
         if done:
             self.counter += done * self.batching.blocks
             self._order = None
@@ -168,14 +173,15 @@ class Session:
             self.publish()
             self.runner.sync()
             with self.pause():
-                answers = [callback(self.recorder.run) for callback in self.callbacks]
+                newest = self.newest()
+                answers = [self.tell(callback, newest) for callback in self.callbacks]
             self.runner.refresh()
             ended = any(answer is True for answer in answers)
         return ended
 
     def _move_schedule(self) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            newest = self._newest()
+            newest = self.newest()
             self.scheduler.step(newest.get("validation_loss", newest["loss"]))
         else:
             self.scheduler.step()
@@ -207,8 +213,9 @@ class Session:
 
     def _show(self) -> None:
         share = self.ledger.step / self.batching.steps
-        self.progress.update(self.ledger.epochs + share, self.steps, self._newest())
+        self.progress.update(self.ledger.epochs + share, self.steps, self.newest())
 
-    def _newest(self) -> dict[str, float]:
+    def newest(self) -> dict[str, float]:
+        """The newest numbers by name."""
         numbers = self.ledger.newest()
         return numbers | {name: series[-1] for name, series in self.watched.items()}

@@ -17,6 +17,7 @@ from ..random import stream_key
 from ..tensor import Tensor
 from ..tensor._grad import no_grad
 from ..tensor._random import default_generator
+from .callbacks import tell, view_of
 from .checkpoint import Tree
 from .eager import EVALUATION_ROWS, EagerRunner, evaluate_eagerly, evaluating
 from .environment import differences
@@ -24,16 +25,20 @@ from .examples import Batching, Examples, read_examples
 from .interrupts import Interrupts
 from .ledger import Ledger
 from .metrics import choose_metrics
+from .moment import Moment, Source
+from .nonfinite import CheckedRunner
+from .options import check_options
 from .progress import Progress, make_progress
 from .randomness import OwnRandomness
-from .recorder import Opened, Recorder, check_same
+from .recorder import Opened, Recorder
 from .run import Run
 from .session import Callback, Runner, Session
+from .settings import check_same
 from .state import collect_state, plain, restore_state
-from .step import EvaluationStep, TrainingStep
+from .step import CustomStep, EvaluationStep, TrainingStep
 from .targets import check_targets
+from .weights import WeightedExamples, weighted_examples
 
-ENGINES = ("auto", "native", "numpy")
 NOTICEABLE = 0.5  # seconds of compiling from which on it is mentioned
 
 
@@ -52,16 +57,30 @@ class Trainer:
         model: a module, called with the inputs of a batch.
         loss: a loss module or function of (output, target) that returns one number.
         optimizer: an optimizer over the model's parameters.
-        metrics: "accuracy" and functions of (output, target); None is accuracy where the loss is
-            one of classification.
+        metrics: names ("accuracy", "precision", "recall", "f1", "auc", "mae", "rmse", "r2"), what
+            the functions of those names in ``train.measures`` give, and functions of (output,
+            target) that return a mean over the batch; None is accuracy where the loss is one of
+            classification. They are taken of the outputs before each update.
         scheduler: a schedule of the learning rate (``optim.lr_scheduler``), moved on after each
             epoch; ReduceLROnPlateau is given the validation loss, or else the loss.
         clip: the largest norm that all gradients together may have; larger ones are scaled down.
         penalty: a function of the model that returns one number, which is minimised with the loss;
             the history holds the loss alone.
+        step: a function (trainer, batch) in the place of model and loss: batch is the tuple of
+            inputs and target, and it returns the loss, or a dict with "loss" and other numbers for
+            the history; "output" in it is what metrics are taken of. A loss that requires grad is
+            minimised; a step that does its own backward passes and updates returns it detached.
+            Checkpoints hold `model` and `optimizer`, nothing else that it may change. It is
+            compiled like any other. With ``loss=None`` it measures validation data too.
         engine: "native" compiles the training loop, "numpy" runs step by step in Python with every
             value at hand; "auto" takes native where it supports every op, and otherwise says which
             op is missing.
+        device: "cpu" or None: there is no other yet.
+        precision: "float32" or "float64", to be sure that the model has it; None takes the dtype of
+            its parameters.
+        watch: None: not there yet.
+        check: "nan" ends the training at the first loss or weight that is not finite, with an error
+            that names the node which made it, its layer, its line and its inputs.
         threads: threads of the native engine; None lets it choose. The bits are the same.
         seed: of the shuffle and of what is drawn while training (dropout); None is the seed given
             to ``cr.manual_seed``.
@@ -95,19 +114,20 @@ class Trainer:
         scheduler: Any = None,
         clip: float | None = None,
         penalty: Callable[[Any], Any] | None = None,
+        step: CustomStep | None = None,
         engine: str = "auto",
+        device: Any = None,
+        precision: Any = None,
+        watch: Any = None,
+        check: str | None = None,
         threads: int | None = None,
         seed: int | None = None,
         progress: bool = True,
     ) -> None:
-        if engine not in ENGINES:
-            raise OptionError(
-                f"there is no engine {engine!r}.\n  expected: one of {', '.join(ENGINES)}"
-            )
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads must be 1 or more.\n  given: {threads}")
-        if clip is not None and not clip > 0:
-            raise OptionError(f"clip must be above 0, or None.\n  given: {clip}")
+        check_options(
+            model, engine=engine, threads=threads, clip=clip, device=device, precision=precision,
+            watch=watch, check=check, step=step, loss=loss,
+        )  # fmt: skip
         self.model = model
         self.loss = loss
         self.optimizer = optimizer
@@ -119,9 +139,10 @@ class Trainer:
         self.threads = threads
         self.seed = seed
         self.progress = progress
+        self.check, self.step = check, step
         self.run: Run | None = None
-        self._step = TrainingStep(model, loss, optimizer, self.metrics, clip, penalty)
-        self._evaluation = EvaluationStep(model, loss, self.metrics)
+        self._step = TrainingStep(model, loss, optimizer, self.metrics, clip, penalty, step, self)
+        self._evaluation = EvaluationStep(model, loss, self.metrics, step, self)
         self.compiled: Any = (
             None  # the loop of the newest native fit, to read: explain(), llvm_ir()
         )
@@ -138,6 +159,8 @@ class Trainer:
         epochs: int = 1,
         batch_size: int | None = None,
         shuffle: bool | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         callbacks: Iterable[Callback] = (),
         run: str | None = None,
         resume: bool = False,
@@ -154,8 +177,13 @@ class Trainer:
                 batch.
             shuffle: visit the examples in a new random order each epoch; None is the loader's
                 choice, or True.
-            callbacks: each is called with the run after each epoch; when one returns True the
-                training ends.
+            sample_weight: a number for each training example: one of weight 2 counts in the loss
+                as if it were there twice. Metrics and validation count every example once.
+            class_weight: a number for each class (a dict, or in order), or "balanced", by which its
+                examples are weighted; with both, they are multiplied.
+            callbacks: told after each epoch: functions of the run, and
+                :class:`~chainrule.train.Callback` objects such as
+                :class:`~chainrule.train.EarlyStopping`; when one returns True the training ends.
             run: a name to store the record under; None keeps it in memory.
             resume: go on with the stored run of that name; where there is none, begin it.
 
@@ -165,6 +193,7 @@ class Trainer:
         Raises:
             StoreError: the name is taken and `resume` is False, or the store cannot be used.
             EngineError: the engine that was asked for does not support an op.
+            NonFiniteError: with ``check="nan"``, at the first number that is not finite.
             KeyboardInterrupt: Ctrl-C; the step under way was finished, the model holds its result,
                 and a stored run can be resumed.
         """
@@ -176,6 +205,8 @@ class Trainer:
             )
         floating = self._floating()
         examples, batching = read_examples(train, batch_size, shuffle, floating)
+        examples = weighted_examples(examples, sample_weight, class_weight, floating.np)
+        self._step.expect_weights(isinstance(examples, WeightedExamples))
         checked = None
         if validation is not None:
             checked, _ = read_examples(validation, None, None, floating)
@@ -198,7 +229,7 @@ class Trainer:
         """
         examples, _ = read_examples(data, None, None, self._floating())
         with evaluating(self.model):
-            return evaluate_eagerly(self._evaluation, self.metrics, examples)
+            return evaluate_eagerly(self._evaluation, examples)
 
     def predict(self, x: Any) -> Array:
         """The model's outputs for inputs `x` (examples, ...): an array (examples, ...)."""
@@ -211,6 +242,12 @@ class Trainer:
                 for start in range(0, len(examples), EVALUATION_ROWS)
             ]
         return np.concatenate([part.numpy() for part in parts])
+
+    def at(self, step: int) -> Moment:
+        """The newest run at one of its steps; see :meth:`Run.at`."""
+        if self.run is None:
+            raise OptionError("there is no run to look into.\n  fix: fit first")
+        return self.run.at(step)
 
     def stop(self) -> None:
         """End the fit under way after its present step; may be called from any thread.
@@ -231,6 +268,20 @@ class Trainer:
         if session is not None:
             session.stop()
 
+    def _twin(
+        self, model: Any, loss: Any, optimizer: Any, scheduler: Any, engine: str, seed: int
+    ) -> Trainer:
+        """A trainer of the same kind on copies."""
+        return Trainer(
+            model, loss, optimizer, metrics=self.metrics, scheduler=scheduler, clip=self.clip,
+            penalty=self.penalty, step=self.step, engine=engine, threads=self.threads, seed=seed,
+            progress=False,
+        )  # fmt: skip
+
+    def _silent_runner(self, examples: Examples, batching: Batching, run: Run) -> Runner:
+        """The runner of a twin; the run's engine is given, so nothing is chosen or noted."""
+        return self._runner(examples, batching, run, make_progress(False, 0))
+
     # One fit
 
     def _fit(
@@ -245,13 +296,21 @@ class Trainer:
     ) -> Run:
         run = opened.run
         self.run = run
-        ledger = Ledger(self._names(), self._weighted(), batching)
+        run._source = Source(self, examples, batching)
+        ledger = Ledger(self._step.layout, batching)
+        for callback in callbacks:
+            if hasattr(callback, "on_fit_begin"):
+                callback.on_fit_begin(view_of(run, {}, self.model, self.optimizer))
         steps = self._begin(opened, settings, ledger, callbacks, examples)
         progress = make_progress(self.progress, epochs)
         recorder = Recorder(run, opened.store)
         try:
             self.model.train()
             runner = self._runner(examples, batching, run, progress)
+            if self.check == "nan":
+                runner = CheckedRunner(
+                    runner, self._step, self.model, self.optimizer, examples, batching, steps
+                )
             check_targets(self.loss, self._step.output_shape, examples, validation)
             recorder.describe()
             session = Session(
@@ -268,6 +327,9 @@ class Trainer:
                 validation=validation,
                 scheduler=self.scheduler,
                 callbacks=callbacks,
+                tell=lambda callback, numbers: tell(
+                    callback, view_of(run, numbers, self.model, self.optimizer)
+                ),
                 pause=self._random.paused,
                 tree=self._tree,
                 watched=_validation_series(run, ledger.epochs),
@@ -286,8 +348,11 @@ class Trainer:
     def _train(self, session: Session, opened: Opened) -> None:
         """Run the session and write its end."""
         recorder = session.recorder
-        if opened.tree is None and opened.store is not None:
-            recorder.write(self._tree(session))
+        if opened.tree is None:
+            tree = self._tree(session)
+            recorder.write(tree)
+            # A stored run reads its states back from the disk.
+            recorder.run._trees = {} if opened.store is not None else {session.steps: tree}
         self._session = session
         try:
             with Interrupts(session.stop) as interrupts:
@@ -302,11 +367,20 @@ class Trainer:
         tree = self._tree(session)
         if not recorder.has_checkpoint_here:
             recorder.write(tree)
-        # A stored run reads it back from the disk.
-        recorder.run._final = tree if opened.store is None else None
+        if opened.store is None:
+            recorder.run._trees[session.steps] = tree
         recorder.end(status)
+        if status == "finished":
+            self._tell_of_the_end(session)
         if interrupts.asked:
             raise KeyboardInterrupt
+
+    def _tell_of_the_end(self, session: Session) -> None:
+        view = view_of(session.recorder.run, session.newest(), self.model, self.optimizer)
+        with self._random.paused():
+            for callback in session.callbacks:
+                if hasattr(callback, "on_fit_end"):
+                    callback.on_fit_end(view)
 
     def _begin(
         self,
@@ -332,7 +406,8 @@ class Trainer:
             self.scheduler.load_state_dict(tree["scheduler"])
         _restore_callbacks(callbacks, tree["callbacks"])
         loop = tree["loop"]
-        ledger.resume(run.history, loop["step_in_epoch"], loop["carry"])
+        past = {k: v for k, v in run.history.items() if not k.startswith("validation_")}
+        ledger.resume(past, loop["step_in_epoch"], loop["carry"], loop.get("rows", ()))
         self._counter = loop["counter"]
         steps: int = loop["steps"]
         return steps
@@ -351,6 +426,7 @@ class Trainer:
                 "steps": session.steps,
                 "step_in_epoch": ledger.step,
                 "carry": ledger.carry.copy(),
+                "rows": [part.copy() for part in ledger.rows],
                 "counter": session.counter,
             },
             "scheduler": None if self.scheduler is None else plain(self.scheduler.state_dict()),
@@ -362,7 +438,7 @@ class Trainer:
     ) -> Runner:
         """The engine's runner; "auto" falls back to numpy and says why."""
         common = (
-            self._step, self._evaluation, self.model, self.metrics, examples, batching,
+            self._step, self._evaluation, self.model, self.optimizer, examples, batching,
         )  # fmt: skip
         runner: Any
         if self.engine == "numpy":
@@ -419,12 +495,6 @@ class Trainer:
 
     def _seed(self) -> int:
         return default_generator().initial_seed() if self.seed is None else self.seed
-
-    def _names(self) -> list[str]:
-        return ["loss", *(metric.name for metric in self.metrics)]
-
-    def _weighted(self) -> list[bool]:
-        return [True, *(metric.weighted for metric in self.metrics)]
 
     def _floating(self) -> DType:
         """The dtype of the model's parameters, to which data is brought."""

@@ -1,0 +1,207 @@
+"""``check="nan"``: at the first NaN or infinity stop, and say which node made it and from what.
+
+Compiled steps are not watched from inside. A chunk of steps that ends in a loss or weights that are
+not finite is run again from the state before it, to find the step; that step is then run eagerly,
+with every value at hand, and followed back from what is not finite to what still was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import autodiff
+from ..config import set_state
+from ..errors import NonFiniteError
+from ..graph.node import INPUT, Node
+from ..io.arrays import Array
+from ..tensor import Tensor
+from .examples import Batching, Examples
+
+_HINTS = {
+    "log": "keep its input above 0, for example (x + 1e-8).log(), or use a loss of logits",
+    "log1p": "keep its input above -1",
+    "div": "keep the divisor away from 0, for example x / (y + 1e-8)",
+    "exp": "large inputs overflow: subtract their maximum, or use softmax and losses of logits",
+    "expm1": "large inputs overflow: bound them",
+    "sqrt": "keep its input at 0 or above, and above 0 where its slope is needed",
+    "pow": "the slope of a small power at 0 is infinite: add a small number first",
+}
+_HINT = "lower the learning rate, scale the inputs, or clip gradients: Trainer(..., clip=1.0)"
+
+
+class CheckedRunner:
+    """An engine's runner that stops at the first step whose numbers are not finite.
+
+    Args:
+        runner: runs the steps; has ``snapshot``, ``restore`` and ``arrays``.
+        step: the training step, to run eagerly.
+        model: to name its parameters.
+        optimizer: to tell its learning rate.
+        examples: the training data.
+        batching: how an epoch is cut into steps.
+        done: steps done before.
+    """
+
+    def __init__(
+        self, runner: Any, step: Any, model: Any, optimizer: Any, examples: Examples,
+        batching: Batching, done: int,
+    ) -> None:  # fmt: skip
+        self._runner, self._step = runner, step
+        self._model, self._optimizer = model, optimizer
+        self._examples, self._batching = examples, batching
+        self._done = done
+        self.first_chunk: int = runner.first_chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+    def run(self, order: Array, variants: Array) -> Array:
+        """Run steps; see :class:`session.Runner`.
+
+        Raises:
+            NonFiniteError: names the node, its layer and its line. The model holds the weights from
+                before that step.
+        """
+        before = self._runner.snapshot()
+        numbers: Array = self._runner.run(order, variants)
+        if not self._is_finite(numbers):
+            raise self._find(before, order, variants, len(numbers))
+        self._done += len(numbers)
+        return numbers
+
+    def _is_finite(self, numbers: Array) -> bool:
+        if not np.isfinite(numbers[:, 0]).all():
+            return False
+        return all(np.isfinite(array).all() for array in self._runner.arrays())
+
+    def _find(self, before: Any, order: Array, variants: Array, steps: int) -> NonFiniteError:
+        """The error for the first bad step of a chunk; leaves the state before that step."""
+        ends = np.concatenate([[0], np.cumsum(np.array(self._batching.sizes)[variants])])
+
+        def replay(count: int) -> bool:
+            """Run so many steps from the beginning; whether all is finite after them."""
+            self._runner.restore(before)
+            self._runner.take_rows()
+            if not count:
+                return True
+            numbers = self._runner.run(order[: ends[count]], variants[:count])
+            return self._is_finite(numbers)
+
+        good, bad = 0, steps
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if replay(middle) else (good, middle)
+        replay(good)
+        self._runner.sync()
+        rows = order[ends[good] : ends[bad]]
+        batch = self._examples.gather(rows)
+        number = self._done + good
+        place = f"step {number} (epoch {number // self._batching.steps})"
+        return NonFiniteError(self._examine(batch, rows, place))
+
+    def _examine(self, arrays: Sequence[Array], rows: Array, place: str) -> str:
+        """Run one step eagerly and say what made its first number that is not finite."""
+        tensors = [Tensor(array) for array in arrays]
+        names = {parameter.node: name for name, parameter in self._model.named_parameters()}
+        for position, tensor in enumerate(tensors):
+            names[tensor.node] = "the target" if position == len(tensors) - 1 else "the inputs"
+        with set_state(recording=True), np.errstate(all="ignore"):
+            loss = self._step.loss_of(*tensors).node
+            origin = find_origin(loss)
+            what = f"the loss is {loss.value()}"
+            if origin is None and loss.requires_grad:
+                sweep = autodiff.sweep(loss)
+                for node, name in list(names.items()):
+                    gradient = sweep[node] if node.requires_grad else None
+                    origin = None if gradient is None else find_origin(gradient)
+                    if origin is not None:
+                        what = f"the loss is finite, and the gradient of {name} is not"
+                        break
+        end = "  The model holds the weights from before that step."
+        if origin is None:
+            return f"{place} is the first after which a weight is not finite.\n" + self._update(end)
+        return f"{what} at {place}.\n{describe(origin, names, rows)}\n{end}"
+
+    def _update(self, end: str) -> str:
+        rates = ", ".join(f"{group['lr']:g}" for group in self._optimizer.param_groups)
+        return (
+            f"  the loss and its gradients are finite, so the update made it: "
+            f"{type(self._optimizer).__name__} with learning rate {rates}\n  fix: {_HINT}\n{end}"
+        )
+
+
+def find_origin(node: Node) -> Node | None:
+    """The node that made what is not finite in `node`: itself not finite, its inputs all finite.
+
+    Returns:
+        None where `node` is finite.
+
+    Example:
+        >>> import chainrule as cr
+        >>> with cr.record():
+        ...     y = cr.tensor([0.0, 1.0]).log().sum() * 2.0
+        >>> find_origin(y.node).op.name
+        'log'
+    """
+    if is_finite(node):
+        return None
+    while True:
+        worse = next((source for source in node.inputs if not is_finite(source)), None)
+        if worse is None:
+            return node
+        node = worse
+
+
+def is_finite(node: Node) -> bool:
+    """Whether all values of a node are finite; whole numbers are."""
+    return not node.dtype.is_float or bool(np.isfinite(node.value()).all())
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What is said of an input."""
+
+    label: str
+    node: Node
+
+    def __str__(self) -> str:
+        value = np.asarray(self.node.value())
+        shape = f"{self.node.dtype.name}{list(value.shape)}"
+        if not value.size:
+            return f"{self.label}: {shape}, empty"
+        low, high = value.min(), value.max()
+        span = f"{low:.6g}" if low == high else f"from {low:.6g} to {high:.6g}"
+        return f"{self.label}: {shape}, {span}"
+
+
+def describe(origin: Node, names: dict[Node, str], rows: Array) -> str:
+    """The node in words: what it is, where it was made, what it was given, what may help."""
+    bad = np.argwhere(~np.isfinite(np.atleast_1d(origin.value())))
+    if origin.op is INPUT:
+        name = names.get(origin, "a value from outside of the step")
+        lines = [f"  first: {name} hold{'' if name.endswith('s') else 's'} {len(bad)} such numbers"]
+        if name in ("the inputs", "the target"):
+            lines.append(f"  where: example {int(rows[bad[0][0]])} of the training data")
+            lines.append("  fix: fill or leave out missing values before the training")
+        return "\n".join(lines)
+    filled = np.atleast_1d(origin.value())[tuple(bad[0])]
+    lines = [
+        f"  first: {origin.op.name} gives {filled} in {len(bad)} of {origin.size} numbers, "
+        "from inputs that are finite"
+    ]
+    of = origin.wrt[0] if origin.wrt else None
+    if of is not None:
+        lines.append(f"  it is part of the gradient of {names.get(of) or of.name or of.op.name}")
+    layer = f"layer '{origin.scope}'" if origin.scope else "outside of any layer"
+    line = f', "{origin.line[0]}", line {origin.line[1]}' if origin.line is not None else ""
+    lines.append(f"  where: {layer}{line}")
+    for source in origin.inputs:
+        lines.append(
+            f"  input {_Range(names.get(source) or source.name or source.op.name, source)}"
+        )
+    lines.append(f"  fix: {_HINTS.get(origin.op.name, _HINT)}")
+    return "\n".join(lines)
