@@ -23,6 +23,7 @@ from ._table import Column, Floats, Kind, Table
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "?"})
 """Cells that mean "no value here"."""
 
+_EMPTY = "{source} is empty.\n  expected: a line of column names, then rows"
 _SEPARATORS = (",", ";", "\t", "|")
 _FEW = 0.02
 """Up to this share of texts in a column of numbers is taken for mistakes, not for categories;
@@ -77,7 +78,7 @@ def read_csv(
     rows = _records(io.StringIO(text, newline=""), separator, path.name)
     first = next(rows, None)
     if first is None:
-        raise DataError(f"{path.name} is empty.\n  expected: a line of column names, then rows")
+        raise DataError(_EMPTY.format(source=path.name))
     names, rest = _header(first, rows, header, missing, path.name)
     lines, cells = _columns(names, rest, path.name)
     kinds = dict(kinds or {})
@@ -89,6 +90,29 @@ def read_csv(
     for name in kinds:
         table[name]  # a kind for a column that does not exist: the error names the nearest
     return table
+
+
+def column_names(path: str | os.PathLike[str]) -> list[str]:
+    """Give the names of the columns as `read_csv` finds them, without reading the cells.
+
+    Raises:
+        DataError: as `read_csv`, of the first row.
+        FileNotFoundError: when there is no such file.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pets.csv"
+        >>> _ = path.write_text("kind;age\\ncat;3\\n")
+        >>> column_names(path)
+        ['kind', 'age']
+    """
+    path = Path(path)
+    text = _text(path, "utf-8")
+    rows = _records(io.StringIO(text, newline=""), _find_separator(text), path.name)
+    first = next(rows, None)
+    if first is None:
+        raise DataError(_EMPTY.format(source=path.name))
+    return _header(first, rows, None, MISSING, path.name)[0]
 
 
 def _text(path: Path, encoding: str) -> str:

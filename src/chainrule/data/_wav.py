@@ -23,8 +23,9 @@ Samples = npt.NDArray[np.float32]
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _HIGHEST_RATE = 10_000_000
-_CROSSINGS = 16
-"""Zero crossings of the sinc on each side of a resampled point: a transition of about 6 %."""
+_CROSSINGS = 32
+"""Zero crossings of the sinc on each side of a resampled point: with this window it is flat up to
+0.42 of the lower rate, and nothing passes from 0.52 on."""
 _BETA = 9.0
 """Of the Kaiser window: side lobes of about -90 dB."""
 _ROLL_OFF = 0.945
