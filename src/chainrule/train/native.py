@@ -237,9 +237,12 @@ class NativeRunner:
 
     def restore(self, snapshot: list[Any]) -> None:
         """Go back to a snapshot."""
-        for handle, node in zip(self._training.compiled.traced.handles, snapshot, strict=True):
+        compiled = self._training.compiled
+        for handle, node in zip(compiled.traced.handles, snapshot, strict=True):
             handle._rebind(node)
-        self.refresh()
+        # The loop has gone on since the tensors held these, so all of them are written.
+        compiled.placed = [None] * len(snapshot)
+        compiled.load()
 
     def arrays(self) -> list[Array]:
         """The arrays of numbers that the steps write."""
