@@ -73,7 +73,7 @@ def test_idx_refusals(tmp_path: Path) -> None:
     good = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
     refused(b"", "bad is not an IDX file(.|\n)*starts with nothing")
     refused(b"PK\3\4aaaa", "starts with 50 4b 03 04(.|\n)*expected: 00 00")
-    refused(good[:-1], r"(?s)in its \(3, 4\) numbers.*11 bytes.*12 bytes")
+    refused(good[:-1], r"(?s)shape \(3, 4\), 12 bytes.*at most 11 bytes")
     refused(good + b"x", r"bytes follow after the \(3, 4\) numbers")
     refused(good[:9], "ends too early, in its header")
     refused(gzip.compress(good)[:-9], "compressed file is damaged or incomplete")

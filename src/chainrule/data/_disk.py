@@ -199,11 +199,6 @@ def _header(path: Path) -> tuple[np.dtype[Any], tuple[int, ...], int]:
                 raise DataError(_FORTRAN.format(path=path.name))
         else:
             dtype, shape, offset = read_idx_header(stream, path.name, most)
-    if offset + math.prod(shape) * dtype.itemsize > most:
-        raise DataError(
-            f"{path.name}: the file ends too early.\n  given: {most:,} bytes\n"
-            f"  expected: {offset + math.prod(shape) * dtype.itemsize:,} bytes"
-        )
     return dtype, shape, offset
 
 

@@ -72,6 +72,7 @@ def read_idx_header(
             "  expected: 00 00, the kind of number (08 for bytes), the number of axes"
         )
     axes = start[3]
+    most -= 4 + 4 * axes
     lengths = read_exactly(stream, 4 * axes, source, "its header")
     shape = struct.unpack(f">{axes}I", lengths)
     dtype = np.dtype(kind)

@@ -132,7 +132,7 @@ def read_npy_header(
     if dtype.itemsize == 0 or any(length < 0 for length in shape):
         raise DataError(_NOT_NUMPY.format(source=source, why=f"{dtype}, shape {shape}"))
     count = math.prod(shape) * dtype.itemsize
-    if count > most or len(shape) > 64:
+    if count > most - stream.tell() or len(shape) > 64:
         raise DataError(
             _TOO_LARGE.format(source=source, dtype=dtype, shape=shape, count=count, most=most)
         )
