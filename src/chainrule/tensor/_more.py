@@ -281,9 +281,28 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         tensor([4., 0., 2.])
     """
     axis = axis_of(dim, input.ndim)
-    node = apply(SCATTER_ADD, src.node, index.node, axis=axis, size=input.size(axis))
-    result: Tensor = input + Tensor(node)
+    result: Tensor = input + _scattered(src, index, input, axis)
     return result
+
+
+def _scattered(src: Tensor, index: Tensor, like: Tensor, axis: int) -> Tensor:
+    """The elements of ``src`` added at their index into zeros of another tensor's shape.
+
+    On the other axes the index may be shorter than the tensor, and the source longer than it.
+    """
+    if src.ndim != index.ndim or index.ndim != like.ndim:
+        raise ShapeError(
+            f"scatter: tensor, index and source have shapes {tuple(like.shape)},"
+            f" {tuple(index.shape)} and {tuple(src.shape)}.\n  expected: as many axes each"
+        )
+    if src.shape != index.shape:
+        src = src[tuple(slice(0, n) for n in index.shape)]
+    node: Any = apply(SCATTER_ADD, src.node, index.node, axis=axis, size=like.size(axis))
+    missing = tuple(n - m for n, m in zip(like.shape, node.shape, strict=True))
+    if any(missing):
+        none = (0,) * like.ndim
+        node = node.pad(none, missing, none)
+    return Tensor(node)
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
@@ -298,10 +317,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """
     axis = axis_of(dim, input.ndim)
     value = src if isinstance(src, Tensor) else Tensor(lift(src, input.node)).expand(*index.shape)
-    size = input.size(axis)
-    ones = lift(1, input.node).expand(tuple(index.shape))
-    hit = Tensor(apply(SCATTER_ADD, ones, index.node, axis=axis, size=size)) > 0
-    put = Tensor(apply(SCATTER_ADD, value.node, index.node, axis=axis, size=size))
+    ones = Tensor(lift(1, input.node).expand(tuple(index.shape)))
+    hit = _scattered(ones, index, input, axis) > 0
+    put = _scattered(value, index, input, axis)
     return where(hit, put, input)
 
 
@@ -378,7 +396,6 @@ def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
         line = part.reshape(tuple(lengths[k] if j == k else 1 for j in range(len(parts))))
         grids.append(line.expand(*lengths))
     if swap:
-        grids = [grid.transpose(0, 1) for grid in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -258,9 +258,17 @@ class Shaped(Arithmetic):
         return self._new(apply(TAKE, self.node, index.node, axis=axis))
 
     def gather(self, dim: int, index: Any) -> Any:
-        """The element at the index along one axis, all other indices being equal."""
+        """The element at the index along one axis, all other indices being equal.
+
+        On the other axes the index may be shorter than the tensor.
+        """
         axis = axis_of(dim, self.ndim)
-        return self._new(apply(GATHER, self.node, index.node, axis=axis))
+        node, shape = self.node, index._node.shape
+        if len(shape) == len(node.shape):
+            kept = (*shape[:axis], node.shape[axis], *shape[axis + 1 :])
+            if kept != node.shape and all(map(int.__le__, kept, node.shape)):
+                node = node.slice((0,) * len(kept), kept, (1,) * len(kept))
+        return self._new(apply(GATHER, node, index.node, axis=axis))
 
     def masked_fill(self, mask: Any, value: Any) -> Any:
         """``value`` where the mask holds."""
