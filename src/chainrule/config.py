@@ -30,6 +30,8 @@ class _State(threading.local):
         self.scope: str = ""
         # The node whose derivative is being built: its layer and line are those of the new nodes.
         self.source: Any = None
+        # The user's line that called the library's own module that is running; None elsewhere.
+        self.site: Any = None
         self.default_dtype: dtypes.DType = dtypes.float32
         # Where NumPy does not warn about IEEE results: to run one call in it is cheaper than
         # ``np.errstate`` around the call.

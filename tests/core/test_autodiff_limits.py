@@ -3,6 +3,7 @@
 import gc
 import threading
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,28 @@ def test_the_line_of_user_code_is_on_each_node() -> None:
         assert "# the line" in source.read().splitlines()[line[1] - 1]
     (gradient,) = cr.grad(y, x)
     assert gradient.node.line == line or gradient.node.is_leaf
+
+
+class Squaring(nn.Module):
+    """A user's module among the library's."""
+
+    def forward(self, x: Any) -> Any:
+        return x * x  # squared here
+
+
+def test_lines_of_nodes_made_in_modules() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), Squaring(), nn.Tanh())
+    tanh = model(cr.rand(3, 2)).node  # called here
+    square = tanh.inputs[0]
+    with open(__file__, encoding="utf-8") as source:
+        text = source.read().splitlines()
+    assert "# called here" in text[tanh.line[1] - 1]
+    assert "# squared here" in text[square.line[1] - 1]
+    assert "# called here" in text[square.inputs[0].line[1] - 1]
+    lines = []
+    model[2].register_forward_hook(lambda *args: lines.append((args[2] * 2).node.line[1]))
+    model(cr.rand(3, 2))
+    assert "register_forward_hook" in text[lines[0] - 1]
 
 
 def test_gradient_nodes_have_the_layer_and_line_of_what_they_differentiate() -> None:

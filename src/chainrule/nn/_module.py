@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from ..config import STATE, VERSION
 from ..dtypes import float32, float64
 from ..errors import ModuleError
+from ..ops import where_am_i
 from ..tensor import Tensor
 from ._calling import call_with_hooks
 from ._describe import describe
@@ -94,16 +95,23 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` inside this module's scope, with the registered hooks around it."""
         state = STATE.__dict__
-        outer = state["scope"]
+        outer, site = state["scope"], state["site"]
         label = self._label
         if label:
             state["scope"] = f"{outer}.{label}" if outer else label
+        hooked = self._pre_hooks or self._hooks or self._backward_hooks
+        # Inside of our own modules every node comes from the line that called the outermost one,
+        # which is looked for once; a user's module, or hook, has lines of its own.
+        if hooked or not self._fixed:
+            state["site"] = None
+        elif site is None:
+            state["site"] = where_am_i()
         try:
-            if self._pre_hooks or self._hooks or self._backward_hooks:
+            if hooked:
                 return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
-            state["scope"] = outer
+            state["scope"], state["site"] = outer, site
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False

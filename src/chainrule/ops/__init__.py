@@ -11,6 +11,7 @@ from ._apply import cast_node as cast_node
 from ._apply import constant as constant
 from ._apply import constant_array as constant_array
 from ._apply import literal_dtype as literal_dtype
+from ._apply import where_am_i as where_am_i
 from ._runtime import runtime as runtime
 from .elementwise import ABS as ABS
 from .elementwise import ADD as ADD

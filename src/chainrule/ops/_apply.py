@@ -134,7 +134,7 @@ def _record(
     source = state["source"]
     if source is None:
         # This function's frame, where_am_i's and apply's are passed over.
-        scope, origin = state["scope"], where_am_i(3)
+        scope, origin = state["scope"], state["site"] or where_am_i(3)
     else:
         scope, origin = source.scope, source.origin
     return _node_class(
