@@ -46,7 +46,8 @@ def read_csv(
 
     Args:
         path: the file.
-        separator: the character between cells; None finds it among comma, semicolon, tab and bar.
+        separator: the character between cells; None finds it among comma, semicolon, tab and bar,
+            and spaces between numbers.
         header: whether the first line names the columns; None takes it for names unless a cell of
             it is a number. Without a header the columns are `column_1`, `column_2`, ...
         missing: the cells that mean "no value", after spaces around them are removed.
@@ -142,11 +143,21 @@ def _find_separator(text: str) -> str:
         common = max(set(widths), key=widths.count, default=0)
         return (widths.count(common), common) if common > 1 else (0, 0)
 
-    return max(_SEPARATORS, key=score)
+    best = max(_SEPARATORS, key=score)
+    return " " if score(best) == (0, 0) and _are_spaced_numbers(sample) else best
+
+
+def _are_spaced_numbers(lines: list[str]) -> bool:
+    """Say whether the lines are numbers with spaces between, equally many in each."""
+    rows = [line.split() for line in lines if line.strip()][:-1] or [line.split() for line in lines]
+    equal = len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
+    return equal and all(_number(cell) is not None for row in rows for cell in row)
 
 
 def _records(lines: Iterable[str], separator: str, source: str) -> Iterator[Row]:
     """Yield each record with the line it starts on; blank lines are passed over."""
+    if separator == " ":  # several count as one
+        lines = map(str.strip, lines)
     reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     while True:
         start = reader.line_num + 1
