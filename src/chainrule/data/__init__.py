@@ -33,6 +33,7 @@ from ._samplers import Sampler as Sampler
 from ._samplers import SequentialSampler as SequentialSampler
 from ._samplers import SubsetRandomSampler as SubsetRandomSampler
 from ._samplers import WeightedRandomSampler as WeightedRandomSampler
+from ._standardize import Standardize as Standardize
 from ._stream import TableStream as TableStream
 from ._stream import stream_table as stream_table
 from ._table import Column as Column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ BUNDLED = {
     "wine": "178 wines, 13 chemical measures, 3 cultivars",
     "breast_cancer": "569 tumours, 30 measures, malignant or benign",
     "diabetes": "442 patients, 10 measures, disease progression after a year",
+    "linnerud": "20 men, 3 exercises, weight, waist and pulse",
 }
 """What `load` knows: name and contents."""
 
@@ -26,11 +28,12 @@ def load(name: str) -> LabelledDataset:
     """Load a real data set that is bundled with scikit-learn.
 
     Args:
-        name: digits, iris, wine, breast_cancer or diabetes.
+        name: digits, iris, wine, breast_cancer, diabetes or linnerud.
 
     Returns:
         A `LabelledDataset`: inputs float32 (examples, features), targets int64 class numbers
-        (examples,) or, for diabetes, float32 (examples, 1). The digits' pixels run from 0 to 1.
+        (examples,) or, for diabetes and linnerud, float32 (examples, outputs). The digits' pixels
+        run from 0 to 1.
 
     Raises:
         OptionError: when the name is not known.
@@ -51,15 +54,20 @@ def load(name: str) -> LabelledDataset:
     image_shape = None
     if name == "digits":
         inputs, image_shape = inputs / np.float32(_LEVELS), (8, 8)
-    if name == "diabetes":
-        targets = np.asarray(bunch.target, dtype=np.float32)[:, None]
+    if name in ("diabetes", "linnerud"):
+        targets = np.asarray(bunch.target, dtype=np.float32).reshape(len(inputs), -1)
     else:
         targets = np.asarray(bunch.target, dtype=np.int64)
     return LabelledDataset(
         inputs,
         targets,
         feature_names=[str(feature) for feature in bunch.feature_names],
-        class_names=[str(label) for label in getattr(bunch, "target_names", ())],
+        class_names=_class_names(bunch, targets),
         image_shape=image_shape,
         name=name,
     )
+
+
+def _class_names(bunch: Any, targets: np.ndarray[Any, Any]) -> list[str]:
+    """Give what the classes are called; none where numbers are predicted."""
+    return [str(label) for label in bunch.target_names] if targets.ndim == 1 else []

@@ -19,7 +19,7 @@ UNEQUAL_SHAPES = (
 UNKNOWN_KIND = (
     "a batch cannot be made of examples of type {given}.\n"
     "  expected: tensors, arrays, numbers, text, or tuples, lists and dicts of them\n"
-    "  fix: convert in the data set's __getitem__, or pass collate_fn= to the DataLoader"
+    "  fix: convert in the data set's __getitem__ ({hint}), or pass collate_fn= to the DataLoader"
 )
 
 
@@ -57,7 +57,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return type(first)(*map(default_collate, zip(*batch, strict=True)))
     if isinstance(first, tuple | list):
         return _columns(batch)
-    raise DataError(UNKNOWN_KIND.format(given=type(first).__name__))
+    image = hasattr(first, "getbands")
+    hint = "an image by transform=transforms.ToTensor()" if image else "to an array or a number"
+    raise DataError(UNKNOWN_KIND.format(given=type(first).__name__, hint=hint))
 
 
 def _stack(arrays: list[np.ndarray[Any, Any]]) -> Tensor:
