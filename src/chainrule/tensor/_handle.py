@@ -221,6 +221,7 @@ def detached(node: Node) -> Expr:
     """The node without history: a leaf on the same value, or, in a trace, the op ``detach``."""
     if STATE.trace is not None:
         result: Expr = apply(DETACH, node)
+        result.requires_grad = False
         return result
     return leaf(node.owner, node.dtype, node.shape)
 

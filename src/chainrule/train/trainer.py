@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..config import get_default_dtype
 from ..dtypes import DType
-from ..errors import EngineError, OptionError, StoreError, TraceError
+from ..errors import EngineError, GradientError, OptionError, StoreError, TraceError
 from ..io.arrays import Array
 from ..random import stream_key
 from ..tensor import Tensor
@@ -69,7 +69,8 @@ class Trainer:
         step: a function (trainer, batch) in the place of model and loss: batch is the tuple of
             inputs and target, and it returns the loss, or a dict with "loss" and other numbers for
             the history; "output" in it is what metrics are taken of. A loss that requires grad is
-            minimised; a step that does its own backward passes and updates returns it detached.
+            minimised; a step that does its own backward passes and updates returns it detached
+            (the native engine compiles one update of each parameter in a step).
             Checkpoints hold `model` and `optimizer`, nothing else that it may change. It is
             compiled like any other. With ``loss=None`` it measures validation data too.
         engine: "native" compiles the training loop, "numpy" runs step by step in Python with every
@@ -448,7 +449,8 @@ class Trainer:
             from .native import NativeRunner
 
             try:
-                runner = NativeRunner(*common, self.threads)
+                with _own_step_explained(self.step):
+                    runner = NativeRunner(*common, self.threads)
                 self.compiled = runner.loop
                 self.compile_seconds += runner.compile_seconds
                 if runner.compile_seconds > NOTICEABLE:
@@ -503,6 +505,21 @@ class Trainer:
                 found: DType = parameter.dtype
                 return found
         return get_default_dtype()
+
+
+@contextlib.contextmanager
+def _own_step_explained(step: Any) -> Iterator[None]:
+    """Say what a compiled step of the user cannot do, where tracing it shows as a lost gradient."""
+    try:
+        yield
+    except GradientError as error:
+        if step is None:
+            raise
+        raise EngineError(
+            "a compiled step differentiates with respect to a parameter only before it is updated; "
+            f"this step asks for more, or for nothing.\n  {error}\n"
+            "  fix: one update of each parameter in a step, or engine='numpy'"
+        ) from error
 
 
 def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
