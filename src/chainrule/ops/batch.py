@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EngineError
 from ..graph.node import CONSTANT, INPUT, Node, Op
-from . import elementwise, index, product, reduction, shape
+from . import elementwise, index, order, product, reduction, shape
 from ._apply import apply
 
 Pair = tuple[Any, bool]
@@ -78,6 +78,10 @@ def _flip(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
     return pairs[0][0].flip(tuple(axis + 1 for axis in node.attrs["axes"]))
 
 
+def _ordered(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
+    return apply(op, pairs[0][0], **(dict(node.attrs) | {"axis": node.attrs["axis"] + 1}))
+
+
 def _spread(pair: Pair, size: int) -> Any:
     value, batched = pair
     return value if batched else value.expand((size, *value.shape))
@@ -117,9 +121,9 @@ def _offset(op: Op, node: Node, value: Any, places: Any, size: int) -> Any:
         result = result.reshape((size, length, *result.shape[1:]))
     new = 1 if adding else taken
     # Back: the batch first, then the axes before, the new ones, the axes behind.
-    order = [0, *range(1 + new, 1 + new + axis), *range(1, 1 + new)]
-    order += range(1 + new + axis, result.ndim)
-    return result.permute(tuple(order))
+    axes = [0, *range(1 + new, 1 + new + axis), *range(1, 1 + new)]
+    axes += range(1 + new + axis, result.ndim)
+    return result.permute(tuple(axes))
 
 
 RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
@@ -148,16 +152,18 @@ RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
     index.TAKE_ADD.name: _take,
     index.GATHER.name: _gather,
     index.SCATTER_ADD.name: _gather,
+    order.ARGSORT.name: _ordered,
+    order.CUMSUM.name: _ordered,
 }
 
 
 def replay(
-    order: Sequence[Node], outputs: Sequence[Node], given: dict[Node, Pair], size: int
+    nodes: Sequence[Node], outputs: Sequence[Node], given: dict[Node, Pair], size: int
 ) -> list[Pair]:
     """Compute traced nodes again, some leaves being batched.
 
     Args:
-        order: the nodes, each after its inputs.
+        nodes: the nodes, each after its inputs.
         outputs: the nodes asked for.
         given: what stands for each leaf: (node, whether it is batched).
         size: the length of the batch axis.
@@ -169,7 +175,7 @@ def replay(
         EngineError: for an op that has no rule, by name.
     """
     values = dict(given)
-    for node in order:
+    for node in nodes:
         if node in values:
             continue
         if node.op in (INPUT, CONSTANT) or node.has_value:

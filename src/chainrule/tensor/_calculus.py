@@ -85,6 +85,8 @@ def _all_rows(y: Expr, xs: list[Expr], create_graph: bool) -> list[Expr]:
         for source in node.inputs
         if node.inputs and source.trace is not recording
     }
+    # So do tensors that a derivative of the user's own reads or makes.
+    outside |= {found: (handle._node, False) for handle, found in recording.captured}
     with set_state(grad_enabled=create_graph):
         rows = iter(replay(order, found, {seed: (units, True), **outside}, size))
         return [

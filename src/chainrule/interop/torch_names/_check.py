@@ -66,11 +66,8 @@ def check_script(path: Path) -> list[NameUse]:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     script = Path(folder, "script.py")
         ...     _ = script.write_text("import torch\\nx = torch.zeros(2)\\ntorch.hstak([x])")
-        ...     for use in check_script(script):
-        ...         print(use.line, use.name, use.hint)
-        1 torch
-        2 torch.zeros
-        3 torch.hstak hstack, stack
+        ...     [(use.line, use.name, use.hint) for use in check_script(script) if use.missing]
+        [(3, 'torch.hstak', 'hstack, stack, vstack')]
     """
     root = path.resolve().parent
     waiting, seen, uses = [path.resolve()], {path.resolve()}, []
