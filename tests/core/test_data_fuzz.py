@@ -31,6 +31,7 @@ from chainrule.data import (
     split_table,
     stream_table,
 )
+from chainrule.data.datasets import SoundFolder
 from chainrule.errors import ChainruleError, DataError
 
 MOST_MEMORY = 24 << 20
@@ -183,6 +184,24 @@ def test_wav(content: bytes) -> None:
     sound = read_or_refuse(read_wav, content)
     if sound is not None:
         assert np.isfinite(sound.samples).all() and sound.rate > 0
+
+
+def zip_seed() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("yes/1.wav", wav_seed())
+        archive.writestr("no/1.wav", wav_seed())
+    return stream.getvalue()
+
+
+@fuzz
+@given(content=damaged(zip_seed()))
+def test_zip_of_wav(place: Path, content: bytes) -> None:
+    path = place.with_suffix(".zip")
+    path.write_bytes(content)
+    sounds = read_or_refuse(SoundFolder, path)
+    for index in range(len(sounds) if sounds is not None else 0):
+        read_or_refuse(sounds.sound, index)
 
 
 @fuzz

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+import struct
 import tokenize
 import warnings
 import zipfile
@@ -18,6 +20,8 @@ from ..errors import DataError
 from ._binary import LARGEST_RATIO, read_exactly
 
 Array = npt.NDArray[Any]
+
+_LONGEST_HEADER = 1 << 16
 
 _NOT_NUMPY = (
     "{source} is not a NumPy file ({why}).\n  expected: what numpy.save or numpy.savez writes"
@@ -89,9 +93,11 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
                     array = _numbers(stream, dtype, shape, order, source)
                     stream.read(1)  # at the end the checksum is compared
                 arrays[info.filename.removesuffix(".npy")] = array
-    except FileNotFoundError:
+    except (FileNotFoundError, DataError):
         raise
     except (
+        ValueError,  # a name that is no text
+        struct.error,
         zipfile.BadZipFile,
         zlib.error,
         EOFError,
@@ -116,12 +122,12 @@ def read_npy_header(
         (2, 0): np.lib.format.read_array_header_2_0,
     }
     try:
-        version = np.lib.format.read_magic(stream)
+        version, header = _header(stream)
         if version not in readers:
             raise ValueError(f"version {version[0]}.{version[1]}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Python 2 wrote is read all the same
-            shape, fortran, dtype = readers[version](stream)
+            shape, fortran, dtype = readers[version](header)
     except (ValueError, TypeError, KeyError, SyntaxError, EOFError, MemoryError) as error:
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise DataError(_NOT_NUMPY.format(source=source, why=reason)) from None
@@ -129,7 +135,8 @@ def read_npy_header(
         raise DataError(_NOT_NUMPY.format(source=source, why=type(error).__name__)) from None
     if dtype.hasobject:
         raise DataError(_OBJECTS.format(source=source))
-    if dtype.itemsize == 0 or any(length < 0 for length in shape):
+    # True counts as a length for NumPy, until it is used.
+    if dtype.itemsize == 0 or any(type(length) is not int or length < 0 for length in shape):
         raise DataError(_NOT_NUMPY.format(source=source, why=f"{dtype}, shape {shape}"))
     count = math.prod(shape) * dtype.itemsize
     if count > most - stream.tell() or len(shape) > 64:
@@ -137,6 +144,20 @@ def read_npy_header(
             _TOO_LARGE.format(source=source, dtype=dtype, shape=shape, count=count, most=most)
         )
     return dtype, shape, "F" if fortran else "C", stream.tell()
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, int], IO[bytes]]:
+    """Give the version and a stream of the header alone.
+
+    NumPy reads as many bytes as the header claims to have, which may be gigabytes.
+    """
+    version = np.lib.format.read_magic(stream)
+    form = "<H" if version == (1, 0) else "<I"
+    start = stream.read(struct.calcsize(form))
+    length = struct.unpack(form, start)[0] if len(start) == struct.calcsize(form) else 0
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes")
+    return version, io.BytesIO(start + stream.read(length))
 
 
 def _numbers(

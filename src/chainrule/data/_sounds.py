@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 import zipfile
 import zlib
@@ -121,7 +122,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path} does not exist.\n  expected: a folder or a zip file of WAV files")
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
         raise DataError(f"{path.name} is not a zip file, or a damaged one ({error}).") from None
 
 
@@ -131,5 +132,14 @@ def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
         raise DataError(f"{source}: {name} claims a size that it cannot have; it is damaged.")
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except (
+        ValueError,  # a name that is no text
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,  # a place outside the file
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"{source}: {name} cannot be unpacked ({error}).") from None
