@@ -6,6 +6,7 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,20 @@ class Derivation:
     def text(self) -> str:
         """Give the tree, then a nudge of every variable."""
         return "\n".join([self.view.text(), "", *nudge_lines(self)])
+
+    def document(self) -> dict[str, Any]:
+        """Give all of it as plain data; `nodes` has every node, its value and derivatives."""
+        partials = self.partials()
+        return {
+            "formula": self.formula.text,
+            "value": self.output.item(),
+            "variables": {
+                name: {"value": value, "partial": partials[name]}
+                for name, value in self.values.items()
+            },
+            "output": self.output.node.name,
+            "nodes": self.view.data["nodes"],
+        }
 
     def partials(self) -> dict[str, Array]:
         """Give the output's partial derivative by each variable; zeros where it does not count."""

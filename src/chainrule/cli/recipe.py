@@ -52,7 +52,7 @@ class Recipe:
 
     def save(self, name: str) -> None:
         """Keep the recipe of the run of this name."""
-        path = _path(name)
+        path = kept_path("recipes", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, json.dumps(asdict(self), indent=1).encode())
 
@@ -67,7 +67,7 @@ class Recipe:
         Raises:
             StoreError: there is none, or it cannot be read.
         """
-        path = _path(name)
+        path = kept_path("recipes", name)
         if not path.is_file():
             known = sorted(found.stem for found in path.parent.glob("*.json"))
             raise StoreError(
@@ -84,7 +84,17 @@ class Recipe:
             raise StoreError(f"the recipe {path} cannot be read: {error}") from error
 
 
-def _path(name: str) -> Path:
+KEPT = ("recipes", "encoders")
+"""Folders of the store that hold one JSON file for each run of the command line."""
+
+
+def kept_path(folder: str, name: str, store: Path | None = None) -> Path:
+    """Name the file that is kept about a run in one of the folders of `KEPT`.
+
+    Example:
+        >>> kept_path("recipes", "a/b", Path("runs")).as_posix()
+        'runs/recipes/a%2fb.json'
+    """
     # A name may hold any character; a file name may not.
     safe = "".join(c if c.isalnum() or c in "-_. " else f"%{ord(c):x}" for c in name)
-    return store_folder() / "recipes" / f"{safe}.json"
+    return (store_folder() if store is None else store) / folder / f"{safe}.json"

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from ..explain._view import plain
 from ..train import Finding
 
 WIDTH = 96
 
 
+@contextlib.contextmanager
+def document(wanted: bool) -> Iterator[Callable[[Any], None]]:
+    """Run a command for a program that reads: one JSON document out, all that is said to errors.
+
+    Args:
+        wanted: whether `--json` was given; otherwise nothing changes and no document is written.
+
+    Yields:
+        What to call with the document, at most once; numbers that JSON lacks become "nan", "inf".
+    """
+    if not wanted:
+        yield lambda _: None
+        return
+    out = sys.stdout
+
+    def write(content: Any) -> None:
+        print(json.dumps(plain(content), indent=1, ensure_ascii=False), file=out, flush=True)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        yield write
+
+
 def say(text: str) -> None:
     """Print at once, also where the output is a pipe."""
     print(text, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a message that is no part of the result."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def findings_text(found: Sequence[Finding]) -> str:

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from .. import nn, optim
-from ..data import LabelledDataset, Table, TableEncoder, Task, read_csv, split_table
+from ..data import LabelledDataset, Table, TableEncoder, Task, split_table
 from ..diagnose import diagnose
-from ..errors import OptionError
+from ..errors import OptionError, StoreError
 from ..tensor._random import manual_seed
 from ..train import Finding, Run, Trainer
+from ..train import list_runs as stored_runs
 from .recipe import Recipe
 from .say import findings_text, next_commands, say
+from .tables import read_table
 
 VALIDATION_SHARE = 0.2
 _BAD_HIDDEN = (
     "--hidden takes the units of the hidden layers, such as 32 or 64,32; none for none.\n"
     "  given: {hidden}"
+)
+
+
+_TAKEN = (
+    "there is already a run {name!r}.\n"
+    "  fix: `chainrule resume {word}` goes on with it; or choose another name for --run"
 )
 
 
@@ -71,7 +79,7 @@ def prepare(recipe: Recipe) -> Prepared:
         DataError: a file or a target that cannot be used.
         OptionError: a setting that does not exist.
     """
-    table = read_csv(recipe.file)
+    table = read_table(Path(recipe.file))
     table[recipe.target]  # a wrong name is said before anything else
     hidden = hidden_units(recipe.hidden)
     train, validation, encoder = split_table(
@@ -95,8 +103,13 @@ def prepare(recipe: Recipe) -> Prepared:
 
 
 def train_table(
-    recipe: Recipe, *, name: str | None = None, resume: bool = False, report: Path | None = None
-) -> Run:
+    recipe: Recipe,
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    report: Path | None = None,
+    model: Path | None = None,
+) -> dict[str, Any]:
     """Train on a table and print its summary, the result, the findings and what to try next.
 
     Args:
@@ -104,11 +117,25 @@ def train_table(
         name: keep the run under this name.
         resume: go on with the kept run of that name.
         report: where to write a report.
+        model: where to write the trained model, whole in one file.
+
+    Returns:
+        What came of it, as plain data.
+
+    Raises:
+        StoreError: the name is taken.
     """
+    from .table_model import keep_encoder, of_network
+
+    if name is not None and not resume and any(run.name == name for run in stored_runs()):
+        # Said before the recipe is kept: that of the run which has the name must not change.
+        raise StoreError(_TAKEN.format(name=name, word=shlex.quote(name)))
     made = prepare(recipe)
     say(data_text(made, recipe))
-    if name is not None and not resume:
-        recipe.save(name)
+    if name is not None:
+        if not resume:
+            recipe.save(name)
+        keep_encoder(name, made.encoder, made.table.names)
     try:
         run = made.trainer.fit(
             made.train,
@@ -127,8 +154,42 @@ def train_table(
     say(findings_text(found))
     if report is not None:
         say(f"report: {write_report(made, run, report)}")
-    next_commands(suggestions(recipe, found, made.encoder, name, report))
-    return run
+    if model is not None:
+        of_network(made.model, made.encoder, made.table.names).write(model)
+        say(f"model: {model}")
+    commands = suggestions(recipe, found, made.encoder, name, report)
+    next_commands(commands)
+    return summary(recipe, made, run, found) | {
+        "report": None if report is None else str(report),
+        "model": None if model is None else str(model),
+        "next": [command for command, _ in commands],
+    }
+
+
+def summary(recipe: Recipe, made: Prepared, run: Run, found: list[Finding]) -> dict[str, Any]:
+    """Give what came of a training as plain data: settings, data, result, findings."""
+    goal = made.encoder.target
+    return {
+        "run": run.name,
+        "status": run.status,
+        "settings": asdict(recipe),
+        "rows": {
+            "all": len(made.table),
+            "train": len(made.train),
+            "validation": len(made.validation),
+        },
+        "task": goal.task,
+        "classes": list(goal.classes),
+        "features": made.encoder.feature_names,
+        "left_out": dict(made.encoder.left_out),
+        "parameters": sum(parameter.numel() for parameter in made.model.parameters()),
+        "epochs": run.epochs,
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "last": {name: float(series[-1]) for name, series in run.history.items() if len(series)},
+        "validation": quality(made),
+        "findings": [asdict(each) for each in found],
+    }
 
 
 def write_report(made: Prepared, run: Run, path: Path) -> Path:
@@ -166,24 +227,40 @@ def data_text(made: Prepared, recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
-def result_text(made: Prepared) -> str:
-    """Say how good the network is on the validation rows, beside the best constant answer."""
+def quality(made: Prepared) -> dict[str, Any]:
+    """Measure the network on the validation rows, beside the best constant answer."""
     data, goal = made.validation, made.encoder.target
     output = np.asarray(made.trainer.predict(data.inputs))
     if goal.task == "classification":
-        right = float((output.argmax(axis=1) == data.targets).mean())
         counts = np.bincount(data.targets, minlength=len(goal.classes))
-        usual = goal.classes[int(counts.argmax())]
-        return (
-            f"validation accuracy {100 * right:.2f} %"
-            f"   (always answering {usual!r}: {100 * counts.max() / counts.sum():.2f} %)"
-        )
+        return {
+            "accuracy": float((output.argmax(axis=1) == data.targets).mean()),
+            "constant_answer": goal.classes[int(counts.argmax())],
+            "constant_accuracy": float(counts.max() / counts.sum()),
+        }
     error = (output - data.targets) * goal.spread
-    constant = _root_mean_square(data.targets * goal.spread)
+    return {
+        "root_mean_square_error": _root_mean_square(error),
+        "mean_absolute_error": float(np.abs(error).mean()),
+        "constant_answer": goal.mean,
+        "constant_root_mean_square_error": _root_mean_square(data.targets * goal.spread),
+    }
+
+
+def result_text(made: Prepared) -> str:
+    """Say how good the network is on the validation rows, beside the best constant answer."""
+    good, goal = quality(made), made.encoder.target
+    if goal.task == "classification":
+        return (
+            f"validation accuracy {100 * good['accuracy']:.2f} %"
+            f"   (always answering {good['constant_answer']!r}: "
+            f"{100 * good['constant_accuracy']:.2f} %)"
+        )
     return (
-        f"validation error of {goal.column}: {_root_mean_square(error):.4g} root mean square, "
-        f"{np.abs(error).mean():.4g} mean absolute"
-        f"   (always answering {goal.mean:.4g}: {constant:.4g} root mean square)"
+        f"validation error of {goal.column}: {good['root_mean_square_error']:.4g} "
+        f"root mean square, {good['mean_absolute_error']:.4g} mean absolute"
+        f"   (always answering {goal.mean:.4g}: "
+        f"{good['constant_root_mean_square_error']:.4g} root mean square)"
     )
 
 
@@ -213,6 +290,10 @@ def suggestions(
     if name is None:
         commands.append((f"{base} --run first", "keep the run, to resume and compare it"))
     else:
+        word = shlex.quote(name)
+        commands.append(
+            (f"chainrule predict {word} NEW.csv", "answers for the rows of a new table")
+        )
         commands.append(("chainrule runs", "the runs that are kept"))
     return commands
 
