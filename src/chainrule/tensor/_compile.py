@@ -34,8 +34,8 @@ def compile(
 
     The function is run once for each new set of shapes, without values, to get its graph; after
     that an engine runs the graph. Tensors that it reads from outside are read anew at each call;
-    those that it rebinds (an optimizer's step) are rebound. Floats among its arguments are run-time
-    numbers, all other arguments that are not tensors are constants.
+    those that it rebinds (an optimizer's step) are rebound. Arrays and floats among its arguments
+    reach it as tensors; all other arguments that are not tensors are constants.
 
     Args:
         function: Python code on tensors. Left out: a decorator is returned.
@@ -80,7 +80,7 @@ class Compiled:
         self.engine = engine
         self.device = device
         self.keep_grads = keep_grads
-        self._entries: dict[Any, tuple[Traced, Any]] = {}
+        self._entries: dict[Any, tuple[Traced, Any, Any]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, compiling first where these shapes are new."""
@@ -92,16 +92,9 @@ class Compiled:
         return self._run(traced, program, tensors)
 
     def _entry(self, structure: Any, tensors: list[Tensor]) -> tuple[Traced, Any]:
-        key = (
-            tuple(tensor._node.aval for tensor in tensors),
-            repr(structure),
-            VERSION.count,
-            STATE.grad_enabled,
-            STATE.default_dtype,
-        )
-        found = self._entries.get(key)
+        found = self._entries.get(self._key(structure, tensors))
         if found is not None:
-            return found
+            return found[:2]
 
         def flat(*placeholders: Tensor) -> Any:
             args, kwargs = rebuild(structure, list(placeholders))
@@ -117,8 +110,15 @@ class Compiled:
             )
         if len(self._entries) >= _MOST_SHAPES:
             self._entries.pop(next(iter(self._entries)))
-        self._entries[key] = (traced, program)
+        # The key of the next call: state that was made while tracing is captured already. The
+        # structure is kept so that no other object takes the place, and the text, of its members.
+        self._entries[self._key(structure, tensors)] = (traced, program, structure)
         return traced, program
+
+    def _key(self, structure: Any, tensors: list[Tensor]) -> Any:
+        """What a graph depends on, besides the function."""
+        avals = tuple(tensor._node.aval for tensor in tensors)
+        return avals, repr(structure), VERSION.count, STATE.grad_enabled, STATE.default_dtype
 
     def _run(self, traced: Traced, program: Any, tensors: list[Tensor]) -> Any:
         inputs = [tensor._node.value() for tensor in tensors]
@@ -136,11 +136,11 @@ class Compiled:
 
     def graphs(self) -> list[Any]:
         """The graphs compiled so far."""
-        return [traced.graph for traced, _ in self._entries.values()]
+        return [traced.graph for traced, _, _ in self._entries.values()]
 
     def programs(self) -> list[Any]:
         """The engine's programs compiled so far."""
-        return [program for _, program in self._entries.values()]
+        return [program for _, program, _ in self._entries.values()]
 
     def explain(self) -> str:
         """What the engine made of each graph, as text."""
@@ -172,9 +172,11 @@ def _result(array: Any) -> Node:
 
 
 def _take_tensors(value: Any, tensors: list[Tensor]) -> Any:
-    """The arguments with tensors (and floats, as 0-d ones) replaced by positions."""
+    """The arguments with tensors (and arrays, and floats as 0-d ones) replaced by positions."""
     if isinstance(value, float):
-        value = Tensor(array_leaf(np.asarray(value, np.float64)))
+        value = np.asarray(value, np.float64)
+    if isinstance(value, np.ndarray):
+        value = Tensor(array_leaf(value))
     if isinstance(value, Tensor):
         tensors.append(value)
         return Position(len(tensors) - 1)

@@ -1,0 +1,127 @@
+"""``cr.compile``: one function, any engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.errors import OptionError, TraceError
+
+ENGINES = ["numpy", "native"]
+
+
+def a_step():
+    """A network, its optimizer, and one training step on them."""
+    cr.manual_seed(3)
+    model = nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    loss = nn.CrossEntropyLoss()
+
+    def step(x, y):
+        optimizer.zero_grad()
+        value = loss(model(x), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return model, optimizer, step
+
+
+def batch(rows=4):
+    """Random rows and classes."""
+    draw = np.random.default_rng(rows)
+    x = cr.tensor(draw.standard_normal((rows, 7)).astype(np.float32))
+    return x, cr.tensor(draw.integers(0, 3, rows))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_compiled_step_trains_as_the_eager_one(engine):
+    model, _, step = a_step()
+    eager = [step(*batch()).item() for _ in range(20)]
+    expected = {name: value.numpy() for name, value in model.state_dict().items()}
+    model, _, step = a_step()
+    compiled = cr.compile(step, engine=engine)
+    losses = [compiled(*batch()).item() for _ in range(20)]
+    np.testing.assert_allclose(losses, eager, rtol=2e-5)
+    for name, value in model.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_state_made_in_the_first_step_does_not_compile_a_second_time(engine):
+    _, _, step = a_step()
+    compiled = cr.compile(step, engine=engine)
+    for _ in range(3):
+        compiled(*batch())
+    assert len(compiled.programs()) == 1
+    compiled(*batch(6))
+    assert len(compiled.programs()) == 2
+
+
+def test_a_changed_rate_acts_without_compiling():
+    model, optimizer, step = a_step()
+    compiled = cr.compile(step, engine="numpy")
+    compiled(*batch())
+    before = model[0].weight.detach().numpy().copy()
+    optimizer.param_groups[0]["lr"] = 1e-30
+    compiled(*batch())
+    assert np.array_equal(model[0].weight.detach().numpy(), before)
+    assert len(compiled.programs()) == 1
+
+
+def test_training_mode_is_part_of_what_is_compiled():
+    model = nn.Sequential(nn.Dropout(0.5))
+    compiled = cr.compile(lambda x: model(x), engine="numpy")
+    x = cr.ones(200)
+    assert 0 in compiled(x).tolist()
+    model.eval()
+    assert compiled(x).tolist() == [1.0] * 200
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_arrays_are_arguments_and_not_constants(engine):
+    compiled = cr.compile(lambda x: x.sum(), engine=engine)
+    first, second = np.zeros(5000, np.float32), np.zeros(5000, np.float32)
+    second[2500] = 1
+    assert compiled(first).item() == 0
+    assert compiled(second).item() == 1
+    assert len(compiled.programs()) == 1
+
+
+def test_floats_are_arguments_and_flags_are_constants():
+    compiled = cr.compile(lambda x, scale, twice: x * scale * (2 if twice else 1), engine="numpy")
+    x = cr.ones(2)
+    assert compiled(x, 3.0, True).tolist() == [6.0, 6.0]
+    assert compiled(x, 5.0, False).tolist() == [5.0, 5.0]
+    assert compiled(x, 7.0, False).tolist() == [7.0, 7.0]
+    assert len(compiled.programs()) == 2
+
+
+def test_gradients_are_kept_where_asked():
+    model, _, step = a_step()
+    cr.compile(step, engine="numpy")(*batch())
+    assert model[0].weight.grad is None
+    cr.compile(step, engine="numpy", keep_grads=True)(*batch())
+    assert model[0].weight.grad.shape == model[0].weight.shape
+
+
+def test_many_shapes_are_warned_of():
+    compiled = cr.compile(lambda x: x + 1, engine="numpy")
+    with pytest.warns(UserWarning, match="met 16 sets of shapes"):
+        for size in range(1, 20):
+            compiled(cr.ones(size))
+
+
+def test_a_value_asked_for_is_refused_with_the_fix():
+    def careless(x):
+        return x if x.sum().item() > 0 else -x
+
+    with pytest.raises(TraceError, match=r"fix: return the tensor .* cr.where"):
+        cr.compile(careless)(cr.ones(2))
+
+
+def test_an_engine_that_does_not_exist():
+    with pytest.raises(OptionError, match=r"no engine 'gpu'.\n  expected: one of auto, numpy"):
+        cr.compile(lambda x: x, engine="gpu")
