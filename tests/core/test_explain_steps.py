@@ -76,8 +76,9 @@ def test_no_op_is_without_a_rule() -> None:
     assert missing == []
 
 
-# What a loop gives is explained by unrolling it, which eager mode does.
-LOOPS = ("scan", "pick")
+# What a loop gives is explained by unrolling it, which eager mode does; what a derivative of one's
+# own stands on, by the results that it passes on.
+LOOPS = ("scan", "pick", "custom")
 
 
 @pytest.mark.parametrize(

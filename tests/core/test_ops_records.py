@@ -32,8 +32,8 @@ def test_every_op_can_be_written(op: ops.Op) -> None:
 
 @pytest.mark.parametrize("op", ops.ALL, ids=NAMES)
 def test_rules_match_inputs(op: ops.Op) -> None:
-    assert op.variadic == (op.name in ("concat", "scan"))
-    assert op.joint == (op.name == "scan")
+    assert op.variadic == (op.name in ("concat", "scan", "custom"))
+    assert op.joint == (op.name in ("scan", "custom"))
     if not op.variadic and op.name != "iota":
         assert len(op.vjps) >= 1
 

@@ -115,6 +115,6 @@ def test_matrix_of_ops_and_engines_has_no_gap() -> None:
 
 
 def test_engines_name_no_op_that_does_not_exist() -> None:
-    known = {op.name for op in ops.ALL} | {"input", "constant", "copy", "custom"}
+    known = {op.name for op in ops.ALL} | {"input", "constant", "copy"}
     for name in ENGINES:
         assert set(engine(name).SUPPORT) <= known

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 import chainrule as cr
 from chainrule import dtypes, ops
 from chainrule.dtypes import DType
+from chainrule.ops.custom import Rule
 from chainrule.ops.scan import Body
 
 FLOATS = (dtypes.float32, dtypes.float64)
@@ -281,6 +282,21 @@ def bits(draw: Any) -> Sample:
     return Sample((Fixed(key), Fixed(counter)), {"shape": draw(SHAPES)}, 0)
 
 
+def _backward(gradients: Any, asked: Any) -> list[Any]:
+    """The derivative of (first, second) with respect to (x, y) that their user wrote down."""
+    first, second = gradients
+    none = first is None and second is None
+    return [None if first is None else first * 3, None if none or second is None else second * 2]
+
+
+@st.composite
+def customs(draw: Any) -> Sample:
+    """Two results, of which a user said how they depend on two inputs."""
+    shape = draw(SHAPES)
+    rule = Rule("user", 2, _backward)
+    return Sample(tuple(Real(shape) for _ in range(4)), {"rule": rule}, draw(SEEDS))
+
+
 def _bodies() -> dict[DType, Body]:
     """A small recurrent body of each floating dtype: c' = tanh(c k + x), y = (c' x, c)."""
     found = {}
@@ -388,6 +404,7 @@ def _torch_cases() -> list[Case]:
         Case(ops.ARGSORT, orders(descending=True), op_torch.argsort, EVERY),
         Case(ops.CUMSUM, orders(), lambda x, *, axis: x.cumsum(axis), NUMBERS),
         Case(ops.SCAN, loops(), op_torch.scan),
+        Case(ops.CUSTOM, customs(), op_torch.custom, smooth=False),
     ]
 
 
@@ -407,4 +424,6 @@ def outputs(case: Case, nodes: list[Any], attrs: dict[str, Any]) -> list[Any]:
     node = ops.apply(case.op, *nodes, **attrs)
     if case.op is ops.SCAN:
         return [ops.apply(ops.PICK, node, index=place) for place in range(3)]
+    if case.op is ops.CUSTOM:
+        return [ops.apply(ops.PICK, node, index=place) for place in range(2)]
     return [node]

@@ -32,6 +32,7 @@ MOVED = {
     "take_add": "read at the same rows",
     "scatter_add": "read at the same places",
     "scan": "carried back through the steps",
+    "custom": "by its user's own derivative",
 }
 
 

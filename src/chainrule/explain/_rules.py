@@ -305,6 +305,14 @@ def of_loop(node: Node, index: Index) -> Tree:
     return Element(node, index)
 
 
+def picked(node: Node, index: Index) -> Tree:
+    """One of several results: of a user's own derivative, what was computed before it."""
+    source = node.inputs[0]
+    if source.op.name == "custom":
+        return Element(source.inputs[node.attrs["index"]], index)
+    return of_loop(node, index)
+
+
 RULES: dict[str, Rule] = {
     "matmul": matmul,
     "sum": sum_rule,
@@ -326,7 +334,8 @@ RULES: dict[str, Rule] = {
     "iota": iota,
     "random_bits": drawn,
     "scan": of_loop,
-    "pick": of_loop,
+    "pick": picked,
+    "custom": of_loop,
 }
 
 # Ops that only move elements: an unnamed one is looked through in formulas.

@@ -212,7 +212,7 @@ def _belongs(parent: Node, child: Node) -> bool:
         return child.op.name in CONDITIONS
     if parent.op.name not in ARITHMETIC:
         return False
-    with_number = any(source.size == 1 and not source.inputs for source in child.inputs)
+    with_number = any(not source.inputs and source.size == 1 for source in child.inputs)
     return child.op.name in TOTALS or (
         child.op.name in ARITHMETIC and child.ndim == 0 and (with_number or len(child.inputs) == 1)
     )

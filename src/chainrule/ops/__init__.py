@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.node import CONSTANT as CONSTANT
 from ..graph.node import INPUT as INPUT
 from ..graph.node import Op as Op
-from . import elementwise, index, order, reduction, scan, shape
+from . import custom, elementwise, index, order, reduction, scan, shape
 from ._apply import apply as apply
 from ._apply import cast_node as cast_node
 from ._apply import constant as constant
@@ -13,6 +13,7 @@ from ._apply import constant_array as constant_array
 from ._apply import literal_dtype as literal_dtype
 from ._apply import where_am_i as where_am_i
 from ._runtime import runtime as runtime
+from .custom import CUSTOM as CUSTOM
 from .elementwise import ABS as ABS
 from .elementwise import ADD as ADD
 from .elementwise import CAST as CAST
@@ -84,5 +85,6 @@ ALL: tuple[Op, ...] = (
     *index.ALL,
     *order.ALL,
     *scan.ALL,
+    *custom.ALL,
 )
 BY_NAME: dict[str, Op] = {op.name: op for op in ALL}
