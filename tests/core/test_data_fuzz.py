@@ -40,7 +40,7 @@ MOST_MEMORY = 24 << 20
 EXAMPLES = int(os.environ.get("CHAINRULE_FUZZ", "150"))
 fuzz = settings(
     max_examples=EXAMPLES,
-    deadline=5000,
+    deadline=20_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

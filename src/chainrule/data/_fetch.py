@@ -7,7 +7,9 @@ gives one by one; or None where its examples have to be made one by one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,15 @@ def _reads_as_defined(kind: type) -> bool:
     return False
 
 
-def fetcher(dataset: Any, collate: Callable[[list[Any]], Any]) -> Callable[[Sequence[int]], Any]:
+def fetcher(
+    dataset: Any, collate: Callable[[list[Any]], Any], stop: threading.Event | None = None
+) -> Callable[[Sequence[int]], Any]:
     """Give the function that makes a batch of example numbers.
 
     Args:
         dataset: has `__len__` and `__getitem__`.
         collate: makes a batch of a list of examples.
+        stop: once set, no further example is begun; whoever waits gets a CancelledError.
 
     >>> fetcher([10, 20, 30], default_collate)([2, 0]).tolist()
     [30, 10]
@@ -70,7 +75,19 @@ def fetcher(dataset: Any, collate: Callable[[list[Any]], Any]) -> Callable[[Sequ
         read = batch_reader(dataset)
         if read is not None:
             return lambda indices: [from_numpy(a) for a in read(np.asarray(indices, np.int64))]
-    return lambda indices: collate([example(dataset, index) for index in indices])
+    if stop is None:
+        return lambda indices: collate([example(dataset, index) for index in indices])
+    ended = stop
+
+    def fetch(indices: Sequence[int]) -> Any:
+        examples = []
+        for index in indices:
+            if ended.is_set():
+                raise CancelledError
+            examples.append(example(dataset, index))
+        return collate(examples)
+
+    return fetch
 
 
 def _rows_of(tensors: tuple[Any, ...], rows: Array) -> Callable[[Sequence[int]], Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as Generator_
@@ -42,6 +43,7 @@ class DataLoader:
         worker_init_fn: called with the worker's number in each worker, before it fetches.
         generator: where the shuffle comes from; None is the global generator.
         prefetch_factor: batches fetched ahead by each worker.
+        persistent_workers: accepted for PyTorch's sake; threads start in no time.
 
     Raises:
         OptionError: for values out of range, and for options that exclude each other.
@@ -68,6 +70,7 @@ class DataLoader:
         *,
         generator: Generator | None = None,
         prefetch_factor: int = 2,
+        persistent_workers: bool = False,
     ) -> None:
         _check_numbers(batch_size, num_workers, timeout, prefetch_factor)
         _check_choices(dataset, batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -82,6 +85,7 @@ class DataLoader:
         self.worker_init_fn = worker_init_fn
         self.generator = generator
         self.prefetch_factor = prefetch_factor
+        self.persistent_workers = persistent_workers
         self.sampler = sampler
         self.batch_sampler = batch_sampler
         if isinstance(dataset, IterableDataset):
@@ -105,25 +109,28 @@ class DataLoader:
         """Start an epoch: yield its batches."""
         if isinstance(self.dataset, IterableDataset):
             return self._stream_ahead() if self.num_workers else self._stream()
-        fetch = self._fetch()
+        stop = threading.Event()
+        fetch = self._fetch(stop if self.num_workers else None)
         order = self.batch_sampler if self.batch_sampler is not None else self.sampler
         assert order is not None
         if self.num_workers == 0:
             return map(fetch, order)
-        return self._fetch_ahead(fetch, iter(order), self.num_workers)
+        return self._fetch_ahead(fetch, iter(order), self.num_workers, stop)
 
-    def _fetch(self) -> Callable[[Any], Any]:
+    def _fetch(self, stop: threading.Event | None) -> Callable[[Any], Any]:
         """Return what turns a list of example numbers (or one number) into a batch."""
         dataset, collate = self.dataset, self.collate_fn
         if self.batch_sampler is not None:
-            return fetcher(dataset, collate)
+            return fetcher(dataset, collate, stop)
         if collate is default_collate:
             return lambda index: example(dataset, index)
         return lambda index: collate(example(dataset, index))
 
     def _stream_ahead(self) -> Iterator[Any]:
         source, end = self._stream(), object()
-        ahead = self._fetch_ahead(lambda _: next(source, end), itertools.count(), 1)
+        ahead = self._fetch_ahead(
+            lambda _: next(source, end), itertools.count(), 1, threading.Event()
+        )
         with contextlib.closing(ahead):
             yield from itertools.takewhile(lambda batch: batch is not end, ahead)
 
@@ -144,7 +151,11 @@ class DataLoader:
                 yield self.collate_fn(batch)
 
     def _fetch_ahead(
-        self, fetch: Callable[[Any], Any], order: Iterator[Any], workers: int
+        self,
+        fetch: Callable[[Any], Any],
+        order: Iterator[Any],
+        workers: int,
+        stop: threading.Event,
     ) -> Generator_[Any, None, None]:
         """Yield the batches in order while workers fetch the next ones."""
         numbers = itertools.count()
@@ -171,6 +182,7 @@ class DataLoader:
             patient = False
             raise
         finally:
+            stop.set()  # after an error, a break or Ctrl-C nobody wants the rest of a batch
             pool.shutdown(wait=patient, cancel_futures=True)
 
     def _wait(self, future: Future[Any]) -> Any:
