@@ -8,12 +8,14 @@ standard error; with `--json` standard output is one JSON document.
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from typing import Any
 
 FAILED, WRONG_USE, STOPPED = 1, 2, 130
-_NO_SUCH_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_NO_SUCH_PLACE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+_NO_SUCH_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 def main() -> None:
@@ -25,7 +27,9 @@ def main() -> None:
     warnings.showwarning = _note
     try:
         app()
-    except (StorageError, NonFiniteError, EngineError, MissingExtraError) as error:
+    except StorageError as error:
+        _fail(str(error), WRONG_USE if error.errno in _NO_SUCH_PLACE else FAILED)
+    except (NonFiniteError, EngineError, MissingExtraError) as error:
         _fail(str(error), FAILED)
     except ChainruleError as error:
         _fail(str(error), WRONG_USE)
@@ -33,9 +37,9 @@ def main() -> None:
         sys.stderr.close()
         raise SystemExit(0) from None
     except OSError as error:
-        wrong = isinstance(error, _NO_SUCH_FILE)
         place = f"{error.filename}: " if error.filename is not None else ""
-        _fail(f"{place}{error.strerror or error}", WRONG_USE if wrong else FAILED)
+        status = WRONG_USE if isinstance(error, _NO_SUCH_FILE) else FAILED
+        _fail(f"{place}{error.strerror or error}", status)
     except KeyboardInterrupt:
         print("\nstopped.", file=sys.stderr)
         raise SystemExit(STOPPED) from None

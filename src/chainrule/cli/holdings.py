@@ -83,7 +83,7 @@ class Holdings:
             "rows": len(self.table),
             "rows_with_gaps": int(_gaps(self.table).sum()),
             "columns": [
-                column_data(column) | ({"use": self.uses[column.name]} if self.uses else {})
+                column_data(column) | ({"use": self.uses.get(column.name, "")} if self.uses else {})
                 for column in self.table.columns
             ],
             "target": self.target,

@@ -94,8 +94,29 @@ def _dotted(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         if isinstance(value, Mapping):
             found |= _dotted(value, f"{prefix}{name}.")
+        elif isinstance(value, str) and "\n" in value:
+            found |= _lines(f"{prefix}{name}", value)
         else:
             found[f"{prefix}{name}"] = value
+    return found
+
+
+def _lines(name: str, text: str) -> dict[str, str]:
+    """Take the text of a module or an optimizer apart, so that only what differs is shown.
+
+    Example:
+        >>> _lines("optimizer", "Adam (\\nParameter Group 0\\n    eps: 1e-08\\n    lr: 0.1\\n)")
+        {'optimizer': 'Adam', 'optimizer.eps': '1e-08', 'optimizer.lr': '0.1'}
+    """
+    first, *rest = text.split("\n")
+    found = {name: first.rstrip(" (")}
+    for line in rest:
+        key, colon, value = line.strip().partition(": ")
+        if colon:
+            place = f"{name}.{key.strip('()')}"
+            while place in found:  # of another group, or of a module inside
+                place += "'"
+            found[place] = value
     return found
 
 

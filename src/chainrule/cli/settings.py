@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..io import storage_error
 from .config import read_config, save_config
 from .recipe import Recipe
 from .table_model import SUFFIX
@@ -49,6 +52,9 @@ def gather(
     model = settings.get("model")
     if model is not None and not str(model).endswith(SUFFIX):
         raise OptionError(f"--model takes a name that ends in {SUFFIX}.\n  given: {model}")
+    for place in (settings.get("report"), model):
+        if place is not None:  # before hours of training, not after them
+            check_place(Path(place))
     if save is not None:
         save_config(save, settings | asdict(recipe))
     paths = {
@@ -56,3 +62,19 @@ def gather(
         for name in ("report", "model")
     }
     return {"recipe": recipe, "name": settings.get("run"), **paths}
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that cannot be written, before the work that is to be written.
+
+    Raises:
+        StorageError: its folder is missing or not writable.
+
+    Example:
+        >>> check_place(Path("report.html"))
+    """
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise storage_error(OSError(errno.ENOENT, os.strerror(errno.ENOENT)), path)
+    if not os.access(folder, os.W_OK):
+        raise storage_error(OSError(errno.EACCES, os.strerror(errno.EACCES)), path)

@@ -44,7 +44,8 @@ def predict(
             typer.echo(found.csv(), nl=False)
         if found.score:
             warn(found.score_text())
-        write(found.document() | {"out": None if out is None else str(out)})
+        if as_json:  # a document of many rows is made for those who read it
+            write(found.document() | {"out": None if out is None else str(out)})
 
 
 def data(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
+from ..io import write_bytes
 from ._drawing import Drawing
 from ._matplotlib import need_matplotlib, to_figure
 from ._svg import to_svg
@@ -80,6 +81,8 @@ class View:
 
         Raises:
             OptionError: The suffix is none of those above.
+            StorageError: The disk is full, the folder is missing or not writable; a file that was
+                there before is unchanged.
             MissingExtraError: png and pdf need matplotlib (extra `plots`).
         """
         target = Path(path)
@@ -91,7 +94,7 @@ class View:
         if suffix in (".png", ".pdf"):
             self.figure().savefig(target)
         else:
-            target.write_text(self._written(suffix), encoding="utf-8")
+            write_bytes(target, self._written(suffix).encode())
         return target
 
     def _written(self, suffix: str) -> str:

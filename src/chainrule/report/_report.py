@@ -11,6 +11,7 @@ from .. import nn, optim
 from ..errors import OptionError
 from ..explain._drawing import Array
 from ..explain._forward import arrays_of
+from ..io import write_bytes
 from ._page import page
 from ._sections import Facts, gather
 
@@ -44,9 +45,13 @@ class Report:
         return self._html
 
     def save(self, path: str | Path) -> Path:
-        """Write the page to a file and return its path; folders above it must exist."""
+        """Write the page to a file, whole or not at all, and return its path.
+
+        Raises:
+            StorageError: the disk is full, the folder is missing or not writable.
+        """
         target = Path(path)
-        target.write_text(self._html, encoding="utf-8")
+        write_bytes(target, self._html.encode())
         return target
 
 
