@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,3 +66,24 @@ def read_exactly(stream: IO[bytes], count: int, source: str, what: str) -> bytes
             "  fix: get the file again; it is incomplete"
         )
     return pieces.getvalue()
+
+
+def check_member(info: zipfile.ZipInfo, archive: int, source: str) -> None:
+    """Refuse a member of a zip file of `archive` bytes that claims sizes it cannot have.
+
+    Python's zipfile reads as many bytes as a member claims to have, which may be gigabytes.
+
+    Raises:
+        DataError: it does.
+
+    >>> info = zipfile.ZipInfo("x")
+    >>> info.compress_size, info.file_size = 10, 10**9
+    >>> check_member(info, 1000, "a.zip")
+    Traceback (most recent call last):
+    chainrule.errors.DataError: a.zip: x claims a size that it cannot have; the file is damaged.
+    """
+    least = info.file_size / LARGEST_RATIO - 1
+    if info.compress_size > archive or info.compress_size < least:
+        raise DataError(
+            f"{source}: {info.filename} claims a size that it cannot have; the file is damaged."
+        )

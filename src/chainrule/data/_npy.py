@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from ._binary import LARGEST_RATIO, read_exactly
+from ._binary import check_member, read_exactly
 
 Array = npt.NDArray[Any]
 
@@ -81,15 +81,16 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
     """
     path = Path(path)
     arrays = {}
+    size = path.stat().st_size
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 source = f"{info.filename} in {path.name}"
                 if not info.filename.endswith(".npy"):
                     raise DataError(_NOT_NUMPY.format(source=source, why="its name"))
-                most = min(info.file_size, LARGEST_RATIO * (info.compress_size + 1))
+                check_member(info, size, path.name)
                 with archive.open(info) as stream:
-                    dtype, shape, order, _ = read_npy_header(stream, source, most)
+                    dtype, shape, order, _ = read_npy_header(stream, source, info.file_size)
                     array = _numbers(stream, dtype, shape, order, source)
                     stream.read(1)  # at the end the checksum is compared
                 arrays[info.filename.removesuffix(".npy")] = array

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..tensor import from_numpy
-from ._binary import LARGEST_RATIO
+from ._binary import check_member
 from ._dataset import Dataset
 from ._wav import Sound, read_wav
 
@@ -70,6 +70,7 @@ class SoundFolder(Dataset):
         self.root = Path(root)
         self.rate, self.mono, self.length, self.transform = rate, mono, length, transform
         self._zip = None if self.root.is_dir() else _open_zip(self.root)
+        self._size = self.root.stat().st_size
         # A zip file has one position, which workers of a loader would move at the same time.
         self._lock = threading.Lock()
         found = self._zip.namelist() if self._zip else _files(self.root)
@@ -92,7 +93,7 @@ class SoundFolder(Dataset):
         if self._zip is None:
             return read_wav(self.root / name, rate=self.rate, mono=self.mono, name=name)
         with self._lock:
-            content = _member(self._zip, name, self.root.name)
+            content = _member(self._zip, name, self._size, self.root.name)
         where = f"{name} in {self.root.name}"
         return read_wav(io.BytesIO(content), rate=self.rate, mono=self.mono, name=where)
 
@@ -126,10 +127,9 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path.name} is not a zip file, or a damaged one ({error}).") from None
 
 
-def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, size: int, source: str) -> bytes:
     info = archive.getinfo(name)
-    if info.file_size > LARGEST_RATIO * (info.compress_size + 1):
-        raise DataError(f"{source}: {name} claims a size that it cannot have; it is damaged.")
+    check_member(info, size, source)
     try:
         return archive.read(info)
     except (
