@@ -307,3 +307,34 @@ def test_mnist_of_the_real_files(shared_data: Callable[[str], Path]) -> None:
     assert abs(float(data.data.numpy().mean()) / 255 - 0.1325) < 1e-4
     x, y = next(iter(DataLoader(data, 100)))
     assert x.shape == (100, 1, 28, 28) and y.shape == (100,)
+
+
+def test_transforms_of_pil_images() -> None:
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 50, 3)).astype(np.uint8)
+    picture = image.fromarray(pixels)
+    assert transforms.Resize(15)(picture).size == (25, 15)
+    assert transforms.Resize(20)(picture.transpose(2)).size == (20, 33)
+    assert transforms.Resize((7, 9))(picture).size == (9, 7)
+    cut = np.asarray(transforms.CenterCrop(10)(picture))
+    np.testing.assert_array_equal(cut, pixels[10:20, 20:30])
+    padded = np.asarray(transforms.CenterCrop((40, 50))(picture))
+    np.testing.assert_array_equal(padded[5:35], pixels)
+    assert not padded[:5].any()
+    assert transforms.Grayscale(3)(picture).mode == "RGB"
+    steps = [transforms.Resize(12), transforms.CenterCrop(12), transforms.Grayscale()]
+    all_of = transforms.Compose([*steps, transforms.ToTensor()])
+    assert all_of(picture).shape == (1, 12, 12)
+    assert repr(all_of).startswith("Compose([Resize(12), CenterCrop((12, 12)), Grayscale(1)")
+    for step in steps:
+        with pytest.raises(DTypeError, match=r"takes a PIL image(.|\n)*before ToTensor\(\)"):
+            step(cr.zeros(1, 2, 2))
+    with pytest.raises(OptionError, match="Resize takes a size of 1 or more"):
+        transforms.Resize(0)
+    with pytest.raises(OptionError, match="Grayscale gives 1 or 3 channels"):
+        transforms.Grayscale(2)
+
+
+def test_images_without_to_tensor_say_so(pets: Path) -> None:
+    with pytest.raises(DataError, match=r"type Image(.|\n)*transform=transforms\.ToTensor\(\)"):
+        next(iter(DataLoader(dsets.ImageFolder(pets), 2)))

@@ -93,6 +93,11 @@ def test_files_made_of_a_stream_train(tmp_path: Path) -> None:
 
 def test_refusals_of_streams(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", 200)
+    model = cr.nn.Linear(5, 2)
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.1)
+    trainer = cr.Trainer(model, cr.nn.CrossEntropyLoss(), optimizer, progress=False)
+    with pytest.raises(DataError, match=r"t\.csv is a stream(.|\n)*stream\.to_files\(folder\)"):
+        trainer.fit(stream_table(path, "big")[0])
     with pytest.raises(DataError, match=r"(?s)no column 'bgi'.*did you mean 'big'"):
         stream_table(path, "bgi")
     for name, value in (("share", 1.0), ("sample", 1), ("rows", 0), ("shuffle", -1)):

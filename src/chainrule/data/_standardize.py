@@ -49,7 +49,7 @@ class Standardize(Module):
 
     def __init__(self, mean: Any, spread: Any) -> None:
         super().__init__()
-        mean, spread = np.asarray(mean), np.asarray(spread)
+        mean, spread = np.asarray(mean, np.float64), np.asarray(spread, np.float64)
         if mean.shape != spread.shape or not (spread > 0).all():
             raise DataError(
                 "Standardize takes a mean and a positive spread for each feature.\n"

@@ -24,6 +24,11 @@ Array = npt.NDArray[Any]
 Pair = tuple[Array, Array]
 
 _BAD_NUMBER = "stream_table: {name} must be {expected}.\n  given: {given!r}"
+_NO_NUMBERS = (
+    "{source} is a stream: its rows come in order and cannot be asked for by number.\n"
+    "  fix: DataLoader(stream, batch_size) walks through it; for a Trainer, write its numbers to "
+    "disk once,\n       rows = stream.to_files(folder), and give it rows"
+)
 _TOO_MANY = (
     "{source}: the target {name!r} has more than 1,000 different texts, which are too many classes."
 )
@@ -182,6 +187,14 @@ class TableStream(IterableDataset):
 
     def __len__(self) -> int:
         return self._count
+
+    def __getitem__(self, index: int) -> Any:
+        """A stream has no numbered examples.
+
+        Raises:
+            DataError: always, with what to do.
+        """
+        raise DataError(_NO_NUMBERS.format(source=self._source.name))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the examples one by one."""

@@ -168,6 +168,125 @@ class Compose:
         return f"Compose({self.transforms})"
 
 
+class Resize:
+    """Scale a PIL image, by bilinear interpolation over what each new pixel covers.
+
+    Args:
+        size: (height, width), or a number for the shorter side, which keeps the shape.
+
+    Raises:
+        OptionError: a size below 1.
+        DTypeError: when it is called with something else than a PIL image.
+
+    Example:
+        >>> from PIL import Image
+        >>> Resize(10)(Image.new("RGB", (40, 20))).size
+        (20, 10)
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = _size("Resize", size)
+
+    def __call__(self, image: Any) -> Any:
+        """Scale one image."""
+        _check_pillow("Resize", image)
+        height, width = _fitted(image, self.size)
+        return image.resize((width, height), 2)  # 2: bilinear
+
+    def __repr__(self) -> str:
+        return f"Resize({self.size})"
+
+
+class CenterCrop:
+    """Cut the middle out of a PIL image; beyond its border it is black.
+
+    Args:
+        size: (height, width), or a number for both.
+
+    Raises:
+        OptionError: a size below 1.
+        DTypeError: when it is called with something else than a PIL image.
+
+    Example:
+        >>> from PIL import Image
+        >>> CenterCrop(10)(Image.new("RGB", (40, 20))).size
+        (10, 10)
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        found = _size("CenterCrop", size)
+        self.size = (found, found) if isinstance(found, int) else found
+
+    def __call__(self, image: Any) -> Any:
+        """Cut one image."""
+        _check_pillow("CenterCrop", image)
+        height, width = self.size
+        top, left = round((image.size[1] - height) / 2), round((image.size[0] - width) / 2)
+        return image.crop((left, top, left + width, top + height))
+
+    def __repr__(self) -> str:
+        return f"CenterCrop({self.size})"
+
+
+class Grayscale:
+    """Turn a PIL image to grey.
+
+    Args:
+        num_output_channels: 1, or 3 equal ones.
+
+    Raises:
+        OptionError: another number of channels.
+        DTypeError: when it is called with something else than a PIL image.
+
+    Example:
+        >>> from PIL import Image
+        >>> Grayscale()(Image.new("RGB", (4, 2))).mode
+        'L'
+    """
+
+    def __init__(self, num_output_channels: int = 1) -> None:
+        if num_output_channels not in (1, 3):
+            raise OptionError(f"Grayscale gives 1 or 3 channels.\n  given: {num_output_channels}")
+        self.num_output_channels = num_output_channels
+
+    def __call__(self, image: Any) -> Any:
+        """Convert one image."""
+        _check_pillow("Grayscale", image)
+        grey = image.convert("L")
+        return grey if self.num_output_channels == 1 else grey.convert("RGB")
+
+    def __repr__(self) -> str:
+        return f"Grayscale({self.num_output_channels})"
+
+
+def _size(kind: str, size: int | Sequence[int]) -> int | tuple[int, int]:
+    found = [size] if isinstance(size, int) else list(size)
+    if len(found) not in (1, 2) or not all(isinstance(n, int) and n >= 1 for n in found):
+        raise OptionError(
+            f"{kind} takes a size of 1 or more, or (height, width).\n  given: {size!r}"
+        )
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def _fitted(image: Any, size: int | tuple[int, int]) -> tuple[int, int]:
+    """Give the height and width wanted of an image."""
+    if not isinstance(size, int):
+        return size
+    width, height = image.size
+    shorter = min(width, height)
+    return max(int(size * height / shorter), size), max(int(size * width / shorter), size)
+
+
+def _check_pillow(kind: str, image: Any) -> None:
+    if not (hasattr(image, "getbands") and hasattr(image, "crop")):
+        given = type(image).__name__
+        raise DTypeError(
+            f"{kind} takes a PIL image.\n  given: {given}\n"
+            "  fix: put it before ToTensor(); an array becomes an image by "
+            "Lambda(PIL.Image.fromarray)"
+        )
+
+
 class Lambda:
     """A transform made of a function.
 
