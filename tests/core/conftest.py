@@ -1,4 +1,4 @@
-"""Disks that are full and folders that cannot be written, made for real where that is allowed."""
+"""The command line; full disks and folders that cannot be written, for real where allowed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from chainrule.cli import main
+
+Command = Callable[..., tuple[int, str, str]]
 Unwritable = Callable[[Path], contextlib.AbstractContextManager[None]]
 
 
@@ -52,3 +55,20 @@ def unwritable() -> Unwritable:
             assert _run("umount", "-l", str(folder))
 
     return protect
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Give `command(words...)`, which runs chainrule: (exit status, output, errors)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["chainrule", *map(str, words)])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code or 0  # type: ignore[assignment]
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run

@@ -9,27 +9,9 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.cli import main
 from chainrule.cli.table_model import KEY, open_model
 from chainrule.errors import StoreError
 from chainrule.io import write_arrays
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Give `command(words...)`: (exit status, output, errors)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chainrule", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 def write_flowers(path: Path, *, rows: int = 80, seed: int = 0) -> Path:
@@ -205,10 +187,12 @@ def test_a_model_whose_parts_do_not_fit_is_refused(trained):
 
 def test_data_says_what_a_file_holds_and_what_is_wrong(command, tmp_path):
     draw = np.random.default_rng(1)
-    rows = [
-        f"{draw.normal():.3f},{'yes' if k % 8 == 0 else 'no'},x,{'' if k % 3 else 1},{int(k % 8 == 0)}"
-        for k in range(96)
-    ]
+    rows = []
+    for k in range(96):
+        alive = k % 8 == 0
+        rows.append(
+            f"{draw.normal():.3f},{'yes' if alive else 'no'},x,{'' if k % 3 else 1},{alive:d}"
+        )
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["x,alive,same,rare,survived", *rows, rows[0]]) + "\n")
     status, out, err = command("data", path, "--target", "survived")

@@ -7,26 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chainrule.cli import main
 from chainrule.cli.recipe import Recipe
 from chainrule.errors import OptionError, StoreError
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Give `command(words...)`: (exit status, output, errors)."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chainrule", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from typing import Any
 from ..errors import OptionError
 from ..io import write_bytes
 
-LARGEST = 1 << 16
-"""Bytes. A file of settings is never longer, and reading a short one takes no time."""
+LARGEST = 1 << 15
+"""Bytes. No file of settings is longer; keys of many parts take tomllib the square of their length."""
 _MOST_PLACES = 100
 _HEAD = "# chainrule train --config {name}\n"
 _UNKNOWN = "{place}: there is no setting {key!r}.\n  {hint}settings: {known}"
