@@ -205,3 +205,17 @@ def test_parquet_files(tmp_path: Path) -> None:
         path.write_bytes(torn)
         with pytest.raises(DataError, match=r"t\.parquet cannot be read as Parquet"):
             read_parquet(path)
+
+
+def test_frames_are_split_and_encoded_as_they_are() -> None:
+    frame = polars.DataFrame(
+        {"size": [k / 2 for k in range(40)], "pet": ["cat" if k < 20 else "dog" for k in range(40)]}
+    )
+    train, validation, encoder = split_table(frame, "pet")
+    assert (len(train), len(validation), encoder.target.classes) == (32, 8, ("cat", "dog"))
+    assert encoder.inputs(frame[:3]).shape == (3, 1)
+    assert encoder.targets(frame[18:22]).tolist() == [0, 0, 1, 1]
+    assert len(encoder.dataset(frame)) == 40
+    assert TableEncoder.fit(frame, "pet").feature_names == ["size"]
+    with pytest.raises(DataError, match="no data frame that narwhals knows"):
+        split_table(np.ones((3, 2)), "x")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, OptionError
 from ._dates import ambiguous, date_text
+from ._frames import as_table
 from ._labelled import LabelledDataset, split_positions
 from ._table import Column, Table
 from ._words import TextFeature, fit_text
@@ -153,7 +154,7 @@ class TableEncoder:
     @classmethod
     def fit(
         cls,
-        table: Table,
+        table: Table | Any,
         target: str,
         *,
         task: Task | None = None,
@@ -162,7 +163,7 @@ class TableEncoder:
         """Learn the encoding from the training rows.
 
         Args:
-            table: the whole table.
+            table: the whole table, or a data frame.
             target: the name of the column to predict.
             task: "classification" or "regression"; None decides by the column: texts and few whole
                 numbers are classes.
@@ -172,6 +173,7 @@ class TableEncoder:
             DataError: no such column, a target without values or with one only, nothing to learn
                 from.
         """
+        table = as_table(table)
         goal = _fit_target(table, target, task, rows)
         training = table if rows is None else table.rows(rows)
         features: list[Feature] = []
@@ -210,22 +212,24 @@ class TableEncoder:
                 found[feature.column] = "as days since 1970-01-01"
         return found
 
-    def inputs(self, table: Table) -> Float32s:
+    def inputs(self, table: Table | Any) -> Float32s:
         """Encode the used columns: float32, shape (rows, features).
 
         Raises:
             DataError: when the table lacks a column, or holds texts where training had numbers.
         """
+        known = as_table(table)
         return np.concatenate(
-            [feature.encode(_same_kind(table, feature)) for feature in self.features], axis=1
+            [feature.encode(_same_kind(known, feature)) for feature in self.features], axis=1
         )
 
-    def targets(self, table: Table) -> npt.NDArray[Any]:
+    def targets(self, table: Table | Any) -> npt.NDArray[Any]:
         """Encode the target: class numbers, int64 (rows,), or standardised float32 (rows, 1).
 
         Raises:
             DataError: when a row has no target, or a class that training did not have.
         """
+        table = as_table(table)
         column = table[self.target.column]
         if self.target.task == "regression":
             numbers = (column.values - self.target.mean) / self.target.spread
@@ -244,8 +248,9 @@ class TableEncoder:
             raise DataError(text)
         return np.array([place[text] for text in texts], dtype=np.int64)
 
-    def dataset(self, table: Table) -> LabelledDataset:
+    def dataset(self, table: Table | Any) -> LabelledDataset:
         """Encode a table with targets as a data set that carries the names."""
+        table = as_table(table)
         return LabelledDataset(
             self.inputs(table),
             self.targets(table),
@@ -284,14 +289,19 @@ class TableEncoder:
 
 
 def split_table(
-    table: Table, target: str, *, share: float = 0.2, seed: int = 0, task: Task | None = None
+    table: Table | Any,
+    target: str,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    task: Task | None = None,
 ) -> tuple[LabelledDataset, LabelledDataset, TableEncoder]:
     """Split a table into training and validation, and encode both by what the training rows say.
 
     Rows without a target are left out. Classes are split in equal measure.
 
     Args:
-        table: the table.
+        table: the table, or a data frame (polars, pandas and others; extra `data`).
         target: the column to predict.
         share: the part for validation.
         seed: of the shuffle.
@@ -303,6 +313,7 @@ def split_table(
     Raises:
         DataError: as `TableEncoder.fit`, and when fewer than 5 rows have a target.
     """
+    table = as_table(table)
     known = table.rows(~table[target].missing)
     if len(known) < 5:
         raise DataError(

@@ -78,6 +78,16 @@ def from_frame(frame: Any, source: str = "the data frame") -> Table:
     return Table(source, columns, np.arange(1, len(known) + 1))
 
 
+def as_table(data: Any) -> Table:
+    """Give a table as it is, and anything else as `from_frame` reads it.
+
+    >>> import polars
+    >>> as_table(polars.DataFrame({"age": [3, 5]})).names
+    ('age',)
+    """
+    return data if isinstance(data, Table) else from_frame(data)
+
+
 def read_parquet(path: str | os.PathLike[str], *, columns: Sequence[str] | None = None) -> Table:
     """Read a Parquet file into a table of typed columns; see `from_frame`.
 
