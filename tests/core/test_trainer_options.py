@@ -119,6 +119,20 @@ def test_stopping_early_goes_on_after_an_interruption() -> None:
     assert train(None) == train(3)
 
 
+def test_a_training_that_was_ended_stays_ended() -> None:
+    def train(epochs: int) -> tuple[int, np.ndarray]:
+        stop = EarlyStopping(patience=2)
+        trainer = make(lr=5.0)
+        data = (X, Y), (X[:5], 1 - Y[:5])
+        run = trainer.fit(*data, epochs=epochs, callbacks=[stop], run="a", resume=True)
+        assert stop.stopped_epoch == run.epochs
+        return run.epochs, weights_of(trainer)
+
+    first, second = train(40), train(60)
+    assert first[0] == second[0] < 40
+    np.testing.assert_array_equal(first[1], second[1])
+
+
 def test_without_kept_weights_that_is_said() -> None:
     run = make().fit((X, Y))
     with pytest.raises(KeyError, match=r"kept no 'best' weights; fit\(..., callbacks="):
@@ -382,6 +396,14 @@ def test_a_nan_of_a_gradient_is_found(engine: str) -> None:
     assert "the loss is finite, and the gradient of " in text
     assert "it is part of the gradient of" in text
     assert "layer '1'" in text
+
+
+def test_without_the_check_the_run_says_when_it_was_lost() -> None:
+    trainer = make(nn.MSELoss(), 1, lr=1e9)
+    run = trainer.fit((X, Z), epochs=20, batch_size=5)
+    (note,) = run.notes
+    lost = int(np.flatnonzero(~np.isfinite(run.history["loss"]))[0]) + 1
+    assert f"in epoch {lost}. Trainer(..., check='nan') stops there" in note
 
 
 def test_the_check_changes_no_bits() -> None:

@@ -6,6 +6,8 @@ from .callbacks import EarlyStopping as EarlyStopping
 from .callbacks import ModelCheckpoint as ModelCheckpoint
 from .callbacks import View as View
 from .checkpoint import CheckpointWarning as CheckpointWarning
+from .choice import EngineWarning as EngineWarning
+from .choice import ResumeWarning as ResumeWarning
 from .findings import SEVERITIES as SEVERITIES
 from .findings import Finding as Finding
 from .metrics import Metric as Metric
@@ -19,6 +21,4 @@ from .run import open_run as open_run
 from .store import CheckpointRecord as CheckpointRecord
 from .store import Store as Store
 from .store import store_folder as store_folder
-from .trainer import EngineWarning as EngineWarning
-from .trainer import ResumeWarning as ResumeWarning
 from .trainer import Trainer as Trainer

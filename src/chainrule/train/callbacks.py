@@ -192,12 +192,14 @@ class EarlyStopping(_Monitor):
             "best_epoch": self.best_epoch,
             "best_weights": dict(self.best_weights),
             "waited": self.waited,
+            "stopped_epoch": self.stopped_epoch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.best_weights, self.waited = dict(state["best_weights"]), state["waited"]
+        self.stopped_epoch = state["stopped_epoch"]
 
 
 class ModelCheckpoint(_Monitor):

@@ -110,7 +110,9 @@ class Session:
     def run(self) -> str:
         """Train; returns the status that the record ends with: finished or interrupted."""
         self._chunk = self.runner.first_chunk
-        ended = False
+        # A training that was ended by its own callback is not gone on with.
+        stopped = (getattr(callback, "stopped_epoch", None) for callback in self.callbacks)
+        ended = any(epoch is not None for epoch in stopped)
         while not ended and self.ledger.epochs < self.epochs and not self._stopped:
             done = self._run_chunk()
             ended = bool(done) and self._after_epoch()

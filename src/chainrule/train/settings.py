@@ -1,10 +1,36 @@
-"""Whether a run is gone on with under the settings that it began with."""
+"""What decides a run's bits, and whether it is gone on with under the same."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..errors import StoreError
+from .examples import Batching, Examples
+
+
+def settings_of(seed: int, examples: Examples, batching: Batching) -> dict[str, Any]:
+    """What decides the bits, in words that an error can show."""
+    return {
+        "seed": seed,
+        "batch size": batching.size,
+        "shuffle": batching.shuffle,
+        "drop last": batching.drop_last,
+        "examples": batching.count,
+        "data (digest)": examples.fingerprint(),
+    }
+
+
+def description(trainer: Any) -> dict[str, Any]:
+    """How a trainer trains, in words."""
+    scheduler = trainer.scheduler
+    return {
+        "model": repr(trainer.model),
+        "loss": repr(trainer.loss),
+        "optimizer": repr(trainer.optimizer),
+        "metrics": [metric.name for metric in trainer.metrics],
+        "scheduler": None if scheduler is None else type(scheduler).__name__,
+        "clip": trainer.clip,
+    }
 
 
 def check_same(before: dict[str, Any], now: dict[str, Any], name: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..config import get_default_dtype
 from ..dtypes import DType
-from ..errors import EngineError, GradientError, OptionError, StoreError, TraceError
+from ..errors import OptionError, StoreError
 from ..io.arrays import Array
 from ..random import stream_key
 from ..tensor import Tensor
@@ -19,7 +18,8 @@ from ..tensor._grad import no_grad
 from ..tensor._random import default_generator
 from .callbacks import tell, view_of
 from .checkpoint import Tree
-from .eager import EVALUATION_ROWS, EagerRunner, evaluate_eagerly, evaluating
+from .choice import choose_runner, warn_of_other_bits
+from .eager import EVALUATION_ROWS, evaluate_eagerly, evaluating
 from .environment import differences
 from .examples import Batching, Examples, read_examples
 from .interrupts import Interrupts
@@ -33,21 +33,11 @@ from .randomness import OwnRandomness
 from .recorder import Opened, Recorder
 from .run import Run
 from .session import Callback, Runner, Session
-from .settings import check_same
+from .settings import check_same, description, settings_of
 from .state import collect_state, plain, restore_state
 from .step import CustomStep, EvaluationStep, TrainingStep
 from .targets import check_targets
 from .weights import WeightedExamples, weighted_examples
-
-NOTICEABLE = 0.5  # seconds of compiling from which on it is mentioned
-
-
-class EngineWarning(UserWarning):
-    """The engine that was asked for by "auto" cannot run this; a slower one does."""
-
-
-class ResumeWarning(UserWarning):
-    """A resumed run may not give the bits of an unbroken one."""
 
 
 class Trainer:
@@ -370,6 +360,7 @@ class Trainer:
             recorder.write(tree)
         if opened.store is None:
             recorder.run._trees[session.steps] = tree
+        _note_what_is_not_finite(recorder.run, session.progress)
         recorder.end(status)
         if status == "finished":
             self._tell_of_the_end(session)
@@ -401,7 +392,7 @@ class Trainer:
         if not examples.in_memory:
             changed.append("the data set computes its examples, perhaps with randomness of its own")
         if changed:
-            _warn_of_other_bits(run, changed)
+            warn_of_other_bits(run, changed)
         restore_state(tree, self.model, self.optimizer)
         if self.scheduler is not None and tree["scheduler"] is not None:
             self.scheduler.load_state_dict(tree["scheduler"])
@@ -437,63 +428,19 @@ class Trainer:
     def _runner(
         self, examples: Examples, batching: Batching, run: Run, progress: Progress
     ) -> Runner:
-        """The engine's runner; "auto" falls back to numpy and says why."""
-        common = (
-            self._step, self._evaluation, self.model, self.optimizer, examples, batching,
-        )  # fmt: skip
-        runner: Any
-        if self.engine == "numpy":
-            runner = EagerRunner(*common)
-        else:
-            # llvmlite is loaded by those who compile.
-            from .native import NativeRunner
-
-            try:
-                with _own_step_explained(self.step):
-                    runner = NativeRunner(*common, self.threads)
-                self.compiled = runner.loop
-                self.compile_seconds += runner.compile_seconds
-                if runner.compile_seconds > NOTICEABLE:
-                    progress.note(f"compiled in {runner.compile_seconds:.1f} s")
-            except (EngineError, TraceError) as error:
-                if self.engine == "native":
-                    raise
-                runner = EagerRunner(*common)
-                note = f"the numpy engine is used, which is slower: {error}"
-                run.notes.append(note)
-                warnings.warn(note, EngineWarning, stacklevel=4)
-        before = run.config.get("engine", runner.engine)
-        if before != runner.engine:
-            _warn_of_other_bits(run, [f"the engine was {before} and is {runner.engine}"])
-        run.config["engine"] = runner.engine
-        found: Runner = runner
-        return found
+        runner = choose_runner(self, examples, batching, run, progress)
+        if runner.engine == "native":
+            self.compiled = runner.loop
+            self.compile_seconds += runner.compile_seconds
+        return runner  # type: ignore[no-any-return]
 
     # What a run is
 
     def _describe(self, settings: dict[str, Any]) -> Run:
-        return Run(seed=self._seed(), config={**settings, **self._description()})
+        return Run(seed=self._seed(), config={**settings, **description(self)})
 
     def _settings(self, examples: Examples, batching: Batching) -> dict[str, Any]:
-        """What decides the bits, in words that an error can show."""
-        return {
-            "seed": self._seed(),
-            "batch size": batching.size,
-            "shuffle": batching.shuffle,
-            "drop last": batching.drop_last,
-            "examples": batching.count,
-            "data (digest)": examples.fingerprint(),
-        }
-
-    def _description(self) -> dict[str, Any]:
-        return {
-            "model": repr(self.model),
-            "loss": repr(self.loss),
-            "optimizer": repr(self.optimizer),
-            "metrics": [metric.name for metric in self.metrics],
-            "scheduler": None if self.scheduler is None else type(self.scheduler).__name__,
-            "clip": self.clip,
-        }
+        return settings_of(self._seed(), examples, batching)
 
     def _seed(self) -> int:
         return default_generator().initial_seed() if self.seed is None else self.seed
@@ -507,21 +454,6 @@ class Trainer:
         return get_default_dtype()
 
 
-@contextlib.contextmanager
-def _own_step_explained(step: Any) -> Iterator[None]:
-    """Say what a compiled step of the user cannot do, where tracing it shows as a lost gradient."""
-    try:
-        yield
-    except GradientError as error:
-        if step is None:
-            raise
-        raise EngineError(
-            "a compiled step differentiates with respect to a parameter only before it is updated; "
-            f"this step asks for more, or for nothing.\n  {error}\n"
-            "  fix: one update of each parameter in a step, or engine='numpy'"
-        ) from error
-
-
 def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
     """What a resumed run has measured on validation data so far."""
     return {
@@ -531,13 +463,16 @@ def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
     }
 
 
-def _warn_of_other_bits(run: Run, changed: Sequence[str]) -> None:
-    warnings.warn(
-        f"run {run.name!r} goes on, but its bits may differ from those of an unbroken run: "
-        f"{'; '.join(changed)}",
-        ResumeWarning,
-        stacklevel=6,
-    )
+def _note_what_is_not_finite(run: Run, progress: Progress) -> None:
+    losses = run.history.get("loss", np.zeros(0))
+    if not np.isfinite(losses).all():
+        epoch = int(np.flatnonzero(~np.isfinite(losses))[0])
+        note = (
+            f"the loss is {losses[epoch]} in epoch {epoch + 1}. "
+            "Trainer(..., check='nan') stops there and names the node that made it"
+        )
+        run.notes.append(note)
+        progress.note(note)
 
 
 def _restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:
