@@ -21,7 +21,9 @@ def Variable(data: Any, requires_grad: bool = False) -> Tensor:
         True
     """
     found = data if isinstance(data, Tensor) else tensor(data)
-    return found.detach().requires_grad_() if requires_grad else found
+    if not requires_grad:
+        return found
+    return Tensor(found.detach().node, requires_grad=True)  # a leaf of its own
 
 
 __all__ = ["Function", "Variable", "enable_grad", "grad", "no_grad", "set_grad_enabled"]

@@ -171,7 +171,8 @@ LINES: dict[str, tuple[Any, Any, float, float]] = {
     ),
     "gather": (lambda m, x: m.gather(x, 0, m.zeros((1,) * x.ndim, dtype=m.int64)), FULL, -3, 3),
     "scatter short": (
-        lambda m, x: x.scatter(0, m.zeros((1,) * x.ndim, dtype=m.int64), x.detach() * 2), FULL, -3, 3,
+        lambda m, x: x.scatter(0, m.zeros((1,) * x.ndim, dtype=m.int64), x.detach() * 2),
+        FULL, -3, 3,
     ),
     "count_nonzero": (lambda m, x: m.count_nonzero(x > 0), ANY, -3, 3),
     "std_mean": (lambda m, x: m.std_mean(m.stack([x, x * x])), ANY, 0.5, 3),
@@ -470,3 +471,86 @@ def test_traced_and_compiled_functions_give_the_same(name: str) -> None:
     for engine in ("numpy", "native"):
         found = cr.compile(total, engine=engine)(x)
         np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-6)
+
+
+SPELLINGS = [
+    lambda m, x: m.zeros(size=(2, 2)) + m.ones(size=(2, 2)) + m.empty(size=(2, 2)) * 0,
+    lambda m, x: m.zeros(2, device="cpu", dtype=m.float64),
+    lambda m, x: m.zeros([2, 3], dtype=m.int32),
+    lambda m, x: m.rand(size=(2, 3)).shape == m.randn(size=(2, 3), device="cpu").shape,
+    lambda m, x: m.arange(start=1, end=7, step=2),
+    lambda m, x: m.arange(1, end=4),
+    lambda m, x: m.arange(5, device="cpu", dtype=m.float32),
+    lambda m, x: m.arange(0, 1, step=0.25),
+    lambda m, x: m.linspace(0, 1, steps=5, device=m.device("cpu")),
+    lambda m, x: m.eye(2, 3, device="cpu"),
+    lambda m, x: m.full((2,), 3, device="cpu"),
+    lambda m, x: m.full_like(x, 2.0, requires_grad=True).requires_grad,
+    lambda m, x: m.zeros_like(x, device="cpu", dtype=m.int64),
+    lambda m, x: m.ones_like(x, requires_grad=True).requires_grad,
+    lambda m, x: m.empty_like(x, device="cpu").shape == x.shape,
+    lambda m, x: m.rand_like(x, dtype=m.float64).dtype == m.float64,
+    lambda m, x: m.randn_like(x, requires_grad=True).requires_grad,
+    lambda m, x: m.randint(low=0, high=2, size=(3, 2), device="cpu").dtype == m.int64,
+    lambda m, x: sorted(m.randperm(4, device="cpu").tolist()),
+    lambda m, x: m.where(x > 1),
+    lambda m, x: x.sum(axis=1),
+    lambda m, x: m.sum(x, axis=0, keepdims=True),
+    lambda m, x: m.mean(x, axis=(0, 1)),
+    lambda m, x: x.max(axis=1),
+    lambda m, x: m.min(x, dim=0, keepdims=True),
+    lambda m, x: m.argmax(x, axis=1),
+    lambda m, x: m.cat([x, x], axis=1),
+    lambda m, x: m.stack([x, x], axis=-1),
+    lambda m, x: x.std(0, unbiased=False),
+    lambda m, x: x.std(1, False),
+    lambda m, x: x.std(False),
+    lambda m, x: m.var(x, 1, unbiased=True, keepdim=True),
+    lambda m, x: m.var(x, dim=0, correction=0),
+    lambda m, x: m.flip(x, dims=[0]),
+    lambda m, x: m.permute(x, dims=(1, 0)),
+    lambda m, x: m.reshape(x, shape=(4, 3)),
+    lambda m, x: str(m.ones(1).device),
+    lambda m, x: (str(m.device("cuda:1")), str(m.device("cuda", 1)), repr(m.device("cpu"))),
+    lambda m, x: f"{x[0, 0]:.3f} {x[0, 0].item():.3f} {m.tensor(3):d}",
+    lambda m, x: "%d %.2f" % (m.tensor(3), m.tensor(2.5)),  # noqa: UP031 - as tutorials print
+    lambda m, x: [row.sum() for row in x],
+    lambda m, x: sum([x[0], x[1]]),
+    lambda m, x: max([m.tensor(1.0), m.tensor(2.0)]),
+]
+
+
+@pytest.mark.parametrize("line", SPELLINGS)
+def test_other_spellings_of_the_same_arguments(line: Any) -> None:
+    same(line(cr, cr.tensor(MATRIX)), line(torch, torch.tensor(MATRIX)), 1e-6)
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty", "rand", "randn", "eye", "randperm"])
+def test_a_device_that_holds_no_eager_tensors_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match="'cuda' holds no eager tensors"):
+        getattr(cr, name)(2, device="cuda")
+
+
+def descent(m: Any) -> Any:
+    """Descent by hand, in the two ways in which tutorials write it."""
+    w = m.zeros(1, requires_grad=True)
+    b = m.autograd.Variable(m.zeros(1), requires_grad=True)
+    x = m.linspace(0, 1, 20)
+    for step in range(60):
+        loss = ((x * w + b - (2 * x + 1)) ** 2).mean()
+        loss.backward()
+        if step % 2:
+            w.data -= 0.5 * w.grad.data
+            b.data = b.data - 0.5 * b.grad.data
+            w.grad.data.zero_()
+            b.grad.zero_()
+        else:
+            with m.no_grad():
+                w -= 0.5 * w.grad
+                b.sub_(b.grad, alpha=0.5)
+            w.grad, b.grad = None, None
+    return w, b, loss
+
+
+def test_descent_by_hand() -> None:
+    same(descent(cr), descent(torch), 1e-5)

@@ -310,7 +310,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     line = arange(input.size(axis)).unsqueeze(1) == index.unsqueeze(0)
     shape = [1] * input.ndim
     shape[axis] = input.size(axis)
-    return where(line.any(1).reshape(*shape), value, input)
+    result: Tensor = where(line.any(1).reshape(*shape), value, input)
+    return result
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:

@@ -21,29 +21,47 @@ def _made(array: Any, dtype: Any, requires_grad: bool, device: Any = None) -> Te
     return Tensor(array_leaf(np.asarray(array, wanted.np)), requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Zeros.
 
     Example:
         >>> zeros(2, 3).shape
         chainrule.Size([2, 3])
     """
-    return _made(np.zeros(sizes_of(size)), dtype, requires_grad, device)
+    return _made(np.zeros(sizes_of(sizes, size)), dtype, requires_grad, device)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones.
 
     Example:
         >>> ones(2)
         tensor([1., 1.])
     """
-    return _made(np.ones(sizes_of(size)), dtype, requires_grad, device)
+    return _made(np.ones(sizes_of(sizes, size)), dtype, requires_grad, device)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Zeros: memory that nobody has written is not shown."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full(
@@ -62,48 +80,87 @@ def full(
     return _made(np.full(sizes_of((size,)), fill_value), dtype, requires_grad, device)
 
 
-def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Ones on the diagonal."""
-    return _made(np.eye(n, m), dtype, requires_grad)
+    return _made(np.eye(n, m), dtype, requires_grad, device)
 
 
-def arange(*bounds: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def arange(
+    *bounds: Any,
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Numbers from a start (0) up to but not including an end, by a step (1).
 
     Example:
         >>> arange(3), arange(1.0, 2.0, 0.5)
         (tensor([0, 1, 2]), tensor([1. , 1.5]))
     """
+    if len(bounds) == 1:
+        bounds = (start, bounds[0], step) if end is None else (bounds[0], end, step)
+    elif not bounds:
+        bounds = (start, end, step)
+    elif len(bounds) == 2:
+        bounds = (*bounds, step)
     if dtype is None and all(isinstance(bound, (int, np.integer)) for bound in bounds):
         dtype = dtypes.int64
-    return _made(np.arange(*bounds), dtype, requires_grad)
+    return _made(np.arange(*bounds), dtype, requires_grad, device)
 
 
 def linspace(
-    start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False
+    start: float,
+    end: float,
+    steps: int,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` numbers at equal distances, both ends included."""
-    return _made(np.linspace(start, end, steps), dtype, requires_grad)
+    return _made(np.linspace(start, end, steps), dtype, requires_grad, device)
 
 
-def zeros_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
-    return zeros(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
+    shape = tuple(input.shape)
+    return zeros(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Ones of another tensor's shape and dtype."""
-    return ones(tuple(input.shape), dtype=dtype or input.dtype, requires_grad=requires_grad)
+    shape = tuple(input.shape)
+    return ones(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """One number in another tensor's shape and dtype."""
-    return full(tuple(input.shape), fill_value, dtype=dtype or input.dtype)
+    return full(tuple(input.shape), fill_value, dtype or input.dtype, device, requires_grad)
 
 
-def empty_like(input: Tensor, dtype: Any = None) -> Tensor:
+def empty_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Zeros of another tensor's shape and dtype."""
-    return zeros_like(input, dtype)
+    return zeros_like(input, dtype, device, requires_grad)
 
 
 def from_numpy(array: Any) -> Tensor:

@@ -22,6 +22,9 @@ class device:
         at = "" if self.index is None else f", index={self.index}"
         return f"device(type={self.type!r}{at})"
 
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ops import SOFTPLUS, WHERE, apply
 from ._handle import lift
+from ._reduce import numpy_names
 from ._shape import join
 from ._tensor import Tensor, tensor
 
@@ -44,19 +45,26 @@ unbind, gather, index_select = map(_function, ("unbind", "gather", "index_select
 masked_fill, clone, numel = map(_function, ("masked_fill", "clone", "numel"))
 
 
-def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where the condition holds, else ``other``; one of them may be a number.
+
+    With the condition alone: the places where it holds, as ``nonzero(..., as_tuple=True)``.
 
     Example:
         >>> import chainrule as cr
         >>> cr.where(cr.tensor([True, False]), cr.tensor([1.0, 2.0]), 0)
         tensor([1., 0.])
     """
+    if input is None and other is None:
+        from ._more import nonzero
+
+        return nonzero(condition, as_tuple=True)
     like = input.node if isinstance(input, Tensor) else lift(other, condition.node)
     node = apply(WHERE, condition.node, lift(input, like), lift(other, like))
     return Tensor(node)
 
 
+@numpy_names
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors one after the other along an axis.
 
@@ -69,6 +77,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return result
 
 
+@numpy_names
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new axis.
 

@@ -320,7 +320,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     ones = Tensor(lift(1, input.node).expand(tuple(index.shape)))
     hit = _scattered(ones, index, input, axis) > 0
     put = _scattered(value, index, input, axis)
-    return where(hit, put, input)
+    result: Tensor = where(hit, put, input)
+    return result
 
 
 def nonzero(input: Tensor, as_tuple: bool = False) -> Any:

@@ -26,7 +26,7 @@ from ..ops import (
     constant,
 )
 from ._handle import array_leaf, detached
-from ._shape import sizes_of
+from ._shape import check_device, sizes_of
 from ._tensor import Tensor
 
 
@@ -151,7 +151,8 @@ def _drawn(tensor: Tensor, requires_grad: bool) -> Tensor:
 
 
 def rand(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -163,11 +164,14 @@ def rand(
         >>> rand(2, 3).shape
         chainrule.Size([2, 3])
     """
-    return _drawn((generator or DEFAULT).uniform(sizes_of(size), dtype), requires_grad)
+    if device is not None:
+        check_device(device)
+    return _drawn((generator or DEFAULT).uniform(sizes_of(sizes, size), dtype), requires_grad)
 
 
 def randn(
-    *size: Any,
+    *sizes: Any,
+    size: Any = None,
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
@@ -179,7 +183,9 @@ def randn(
         >>> abs(randn(10000).mean().item()) < 0.05
         True
     """
-    return _drawn((generator or DEFAULT).normal(sizes_of(size), dtype), requires_grad)
+    if device is not None:
+        check_device(device)
+    return _drawn((generator or DEFAULT).normal(sizes_of(sizes, size), dtype), requires_grad)
 
 
 def randint(
@@ -189,6 +195,7 @@ def randint(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
+    device: Any = None,
 ) -> Tensor:
     """Whole numbers from ``low`` up to but not including ``high``: int64.
 
@@ -199,6 +206,8 @@ def randint(
         >>> int(randint(0, 3, (100,)).max())
         2
     """
+    if device is not None:
+        check_device(device)
     if size is None:
         low, high, size = 0, low, high
     span = int(high) - int(low)
@@ -209,21 +218,29 @@ def randint(
     return _typed(whole + int(low), dtypes.int64 if dtype is None else dtype)
 
 
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
+def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """A shuffle of 0 ... n - 1: int64[n].
 
     Example:
         >>> sorted(randperm(4).tolist())
         [0, 1, 2, 3]
     """
+    if device is not None:
+        check_device(device)
     return (generator or DEFAULT).permutation(int(n))
 
 
-def rand_like(input: Tensor) -> Tensor:
+def rand_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Uniform in [0, 1), of another tensor's shape and dtype."""
-    return rand(tuple(input.shape), dtype=input.dtype)
+    shape = tuple(input.shape)
+    return rand(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor) -> Tensor:
+def randn_like(
+    input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Standard normal, of another tensor's shape and dtype."""
-    return randn(tuple(input.shape), dtype=input.dtype)
+    shape = tuple(input.shape)
+    return randn(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)

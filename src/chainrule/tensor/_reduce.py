@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 from .. import dtypes
 from ..errors import DTypeError
@@ -15,6 +17,29 @@ class ValuesAndIndices(NamedTuple):
 
     values: Any
     indices: Any
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def numpy_names(method: Method) -> Method:
+    """The method with NumPy's names of its arguments too, as PyTorch's have: axis, keepdims."""
+
+    @functools.wraps(method)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {_NUMPY_NAMES.get(name, name): value for name, value in kwargs.items()}
+        return method(*args, **kwargs)
+
+    return cast(Method, renamed)
+
+
+def _correction(dim: Any, correction: int, unbiased: bool | None) -> tuple[Any, int]:
+    """The axes, and what is taken off the count: 1 where ``unbiased``, an older name for it."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return dim, correction if unbiased is None else int(unbiased)
 
 
 def axes_of(dim: Any, rank: int) -> tuple[int, ...]:
@@ -30,6 +55,7 @@ class Reduced(Shaped):
 
     __slots__ = ()
 
+    @numpy_names
     def sum(self, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
         """The sum over axes (all of them for None); whole numbers and booleans give int64."""
         node = self.node
@@ -40,6 +66,7 @@ class Reduced(Shaped):
         axes = axes_of(dim, node.ndim)
         return self._new(apply(SUM, node, axes=axes, keepdims=keepdim) if axes else node)
 
+    @numpy_names
     def mean(self, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
         """The mean over axes.
 
@@ -57,15 +84,18 @@ class Reduced(Shaped):
             count *= self._node.shape[axis]
         return self.sum(dim, keepdim, dtype) / (count if count else float("nan"))
 
+    @numpy_names
     def amax(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The largest element over axes; the gradient is shared where several are."""
         axes = axes_of(dim, self.ndim)
         return self._new(apply(AMAX, self.node, axes=axes, keepdims=keepdim)) if axes else self
 
+    @numpy_names
     def amin(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest element over axes."""
         return -((-self).amax(dim, keepdim))
 
+    @numpy_names
     def argmax(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The first place of the largest element: int64."""
         if dim is None:
@@ -73,10 +103,12 @@ class Reduced(Shaped):
         axis = axis_of(dim, self.ndim)
         return self._new(apply(ARGMAX, self.node, axis=axis, keepdims=keepdim))
 
+    @numpy_names
     def argmin(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The first place of the smallest element: int64."""
         return (-self).argmax(dim, keepdim)
 
+    @numpy_names
     def max(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The largest element; along an axis, values and indices; of two tensors, the larger."""
         if isinstance(dim, Shaped):
@@ -85,6 +117,7 @@ class Reduced(Shaped):
             return self.amax()
         return self._extreme(self.argmax(dim, keepdim=True), dim, keepdim)
 
+    @numpy_names
     def min(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest element; along an axis, values and indices; of two tensors, the smaller."""
         if isinstance(dim, Shaped):
@@ -100,8 +133,17 @@ class Reduced(Shaped):
             values, places = values.squeeze(axis), places.squeeze(axis)
         return ValuesAndIndices(values, places)
 
-    def var(self, dim: Any = None, correction: int = 1, keepdim: bool = False) -> Any:
+    @numpy_names
+    def var(
+        self,
+        dim: Any = None,
+        correction: int = 1,
+        keepdim: bool = False,
+        *,
+        unbiased: bool | None = None,
+    ) -> Any:
         """The variance over axes, the sum of squares divided by (count - correction)."""
+        dim, correction = _correction(dim, correction, unbiased)
         axes = axes_of(dim, self.ndim)
         count = 1
         for axis in axes:
@@ -110,9 +152,17 @@ class Reduced(Shaped):
         freedom = count - correction
         return (off * off).sum(axes, keepdim) / (freedom if freedom > 0 else float("nan"))
 
-    def std(self, dim: Any = None, correction: int = 1, keepdim: bool = False) -> Any:
+    @numpy_names
+    def std(
+        self,
+        dim: Any = None,
+        correction: int = 1,
+        keepdim: bool = False,
+        *,
+        unbiased: bool | None = None,
+    ) -> Any:
         """The standard deviation over axes."""
-        return self.var(dim, correction, keepdim).sqrt()
+        return self.var(dim, correction, keepdim, unbiased=unbiased).sqrt()
 
     def norm(self, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
         """The p-norm over axes; ``p`` may be infinite."""
@@ -123,6 +173,7 @@ class Reduced(Shaped):
             return (self * self).sum(dim, keepdim).sqrt()
         return size.sum(dim, keepdim) if p == 1 else (size**p).sum(dim, keepdim) ** (1 / p)
 
+    @numpy_names
     def any(self, dim: Any = None, keepdim: bool = False) -> Any:
         """Whether any element is not 0."""
         found = self.bool()
@@ -130,20 +181,24 @@ class Reduced(Shaped):
             return self._new(cast_node(found.sum(dim, keepdim).node, dtypes.bool_))
         return found.amax(dim, keepdim)
 
+    @numpy_names
     def all(self, dim: Any = None, keepdim: bool = False) -> Any:
         """Whether no element is 0."""
         return ~((~self.bool()).any(dim, keepdim))
 
+    @numpy_names
     def softmax(self, dim: int) -> Any:
         """exp(x) over its sum along an axis, shifted by the largest so that nothing overflows."""
         raised = (self - self.detach().amax(dim, keepdim=True)).exp()
         return raised / raised.sum(dim, keepdim=True)
 
+    @numpy_names
     def log_softmax(self, dim: int) -> Any:
         """The logarithm of softmax, without computing it."""
         shifted = self - self.detach().amax(dim, keepdim=True)
         return shifted - shifted.exp().sum(dim, keepdim=True).log()
 
+    @numpy_names
     def logsumexp(self, dim: int, keepdim: bool = False) -> Any:
         """log(sum(exp(x))) along an axis, without overflow."""
         peak = self.detach().amax(dim, keepdim=True)

@@ -32,8 +32,10 @@ def axis_of(axis: int, rank: int, extra: int = 0) -> int:
     return axis % limit if limit else 0
 
 
-def sizes_of(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    """A shape given as numbers or as one sequence."""
+def sizes_of(shape: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    """A shape given as numbers, as one sequence, or by its keyword (``size=``)."""
+    if named is not None:
+        shape = tuple(named) if isinstance(named, (tuple, list)) else (named,)
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
     return tuple(int(n) for n in shape)
@@ -79,13 +81,13 @@ class Shaped(Arithmetic):
         """The number of elements."""
         return self._node.size
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *sizes: Any, shape: Any = None) -> Any:
         """The same elements in another shape; one length may be -1.
 
         Raises:
             ShapeError: when the number of elements differs.
         """
-        return self._view(self.node.reshape(self._complete(sizes_of(shape))), "reshape")
+        return self._view(self.node.reshape(self._complete(sizes_of(sizes, shape))), "reshape")
 
     def _complete(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if shape.count(-1) == 1:
@@ -130,9 +132,9 @@ class Shaped(Arithmetic):
         shape, axis = tuple(self.shape), axis_of(dim, self.ndim)
         return self.reshape(*shape[:axis], *sizes, *shape[axis + 1 :])
 
-    def permute(self, *dims: Any) -> Any:
+    def permute(self, *order: Any, dims: Any = None) -> Any:
         """The axes in another order."""
-        axes = tuple(axis_of(dim, self.ndim) for dim in sizes_of(dims))
+        axes = tuple(axis_of(dim, self.ndim) for dim in sizes_of(order, dims))
         return self._view(self.node.permute(axes), "permute")
 
     def transpose(self, dim0: int, dim1: int) -> Any:
@@ -197,9 +199,10 @@ class Shaped(Arithmetic):
         spread = apart.expand(*(n for pair in zip(times, shape, strict=True) for n in pair))
         return spread.reshape(tuple(a * b for a, b in zip(times, shape, strict=True)))
 
-    def flip(self, *dims: Any) -> Any:
+    def flip(self, *axes: Any, dims: Any = None) -> Any:
         """Axes reversed."""
-        return self._new(self.node.flip(tuple(axis_of(d, self.ndim) for d in sizes_of(dims))))
+        dims = sizes_of(axes, dims)
+        return self._new(self.node.flip(tuple(axis_of(d, self.ndim) for d in dims)))
 
     def contiguous(self) -> Any:
         """The tensor itself: how values lie in memory is the engine's affair."""
