@@ -20,7 +20,9 @@ from ..errors import OptionError
 from ..io import write_bytes
 
 LARGEST = 1 << 15
-"""Bytes. No file of settings is longer; keys of many parts take tomllib the square of their length."""
+"""Bytes. No file of settings is longer."""
+_MOST_DOTS = 100
+_TEXT_OR_COMMENT = re.compile(r"""\"(?:[^"\\\n]|\\.)*\"|'[^'\n]*'|\#[^\n]*""")
 _MOST_PLACES = 100
 _HEAD = "# chainrule train --config {name}\n"
 _UNKNOWN = "{place}: there is no setting {key!r}.\n  {hint}settings: {known}"
@@ -188,6 +190,7 @@ def parse_config(content: bytes, name: str) -> dict[str, Any]:
         raise OptionError(f"{name} has more than {LARGEST:,} bytes: that is no file of settings.")
     try:
         text = content.decode("utf-8-sig")
+        _refuse_long_keys(text)
         plain = tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -204,6 +207,17 @@ def parse_config(content: bytes, name: str) -> dict[str, Any]:
     if "drop" in plain:
         plain["drop"] = tuple(plain["drop"])
     return plain
+
+
+def _refuse_long_keys(text: str) -> None:
+    """Refuse keys of hundreds of parts, a.a.a...: tomllib needs the square of their length.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for number, line in enumerate(_TEXT_OR_COMMENT.sub("", text).split("\n"), start=1):
+        if line.count(".") > _MOST_DOTS:
+            raise ValueError(f"a key of too many parts (at line {number})")
 
 
 def _hidden(value: str | int | list[int]) -> str:
