@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.cli.predict import predict_file
 from chainrule.cli.table_model import KEY, open_model
-from chainrule.errors import StoreError
+from chainrule.errors import ChainruleError, StoreError
 from chainrule.io import write_arrays
 
 
@@ -183,6 +184,43 @@ def test_a_model_whose_parts_do_not_fit_is_refused(trained):
         write_arrays("b.safetensors", state, {KEY: lie})
         with pytest.raises(StoreError, match="cannot be read"):
             open_model("b.safetensors")
+
+
+def _leaves(plain, path=()):
+    """Yield the path to every leaf, and to every branch, of nested lists and dictionaries."""
+    if path:
+        yield path
+    inner = plain.items() if isinstance(plain, dict) else enumerate(plain)
+    for key, value in inner if isinstance(plain, (dict, list)) else ():
+        if isinstance(value, (dict, list)):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+ODD = [None, True, -1, 3, 1e400, "x", [], {}, [[1]], {"a": 1}, 10**400]
+
+
+def test_a_model_of_which_any_part_was_changed_is_refused_or_used(trained):
+    whole = open_model("m.safetensors")
+    table = write_flowers(trained / "new.csv", rows=12)
+    plain = {"columns": list(whole.columns), "encoder": whole.encoder.to_plain()}
+    cases = refused = 0
+    for path in list(_leaves(plain)):
+        for odd in ODD:
+            changed = json.loads(json.dumps(plain))
+            place = changed
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = odd
+            write_arrays("b.safetensors", whole.state, {KEY: json.dumps(changed)})
+            cases += 1
+            try:
+                predict_file(open_model("b.safetensors"), table)
+            except ChainruleError:
+                refused += 1
+    assert cases > 250
+    assert refused > cases / 2
 
 
 def test_data_says_what_a_file_holds_and_what_is_wrong(command, tmp_path):

@@ -12,13 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import nn
-from ..data import TableEncoder
+from ..data import TableEncoder, Task
+from ..data._encode import CategoryFeature, NumberFeature
 from ..errors import ChainruleError, StoreError
 from ..io import read_arrays, write_arrays, write_bytes
 from ..tensor import Tensor
@@ -131,6 +132,7 @@ def _from_text(text: bytes, state: Mapping[str, npt.NDArray[Any]], where: str) -
         plain = json.loads(text)
         columns = tuple(str(name) for name in plain["columns"])
         encoder = TableEncoder.from_plain(plain["encoder"])
+        _check_types(encoder)
         fits = (len(encoder.feature_names), len(encoder.target.classes) or 1)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StoreError(_DAMAGED.format(where=where, why=error)) from error
@@ -148,6 +150,29 @@ def _from_text(text: bytes, state: Mapping[str, npt.NDArray[Any]], where: str) -
     except ChainruleError as error:
         raise StoreError(_NOT_A_MODEL.format(where=where, why=str(error).split("\n")[0])) from error
     return model
+
+
+def _check_types(encoder: TableEncoder) -> None:
+    """Refuse what another hand may have put in the place of a name or a number.
+
+    Raises:
+        TypeError: something of another type.
+    """
+    goal = encoder.target
+    numbers: list[Any] = [goal.mean, goal.spread]
+    texts: list[Any] = [goal.column, goal.task, *goal.classes]
+    for feature in encoder.features:
+        texts.append(feature.column)
+        if isinstance(feature, NumberFeature):
+            numbers += [feature.median, feature.mean, feature.spread]
+            texts.append(feature.kind)
+        else:
+            texts += feature.categories if isinstance(feature, CategoryFeature) else feature.words
+    odd = [each for each in numbers if type(each) not in (int, float) or not abs(each) < 1e300]
+    odd += [each for each in texts if not isinstance(each, str)]
+    odd += [goal.task] if (goal.task == "classification") != bool(goal.classes) else []
+    if odd or goal.task not in get_args(Task):
+        raise TypeError(f"{str(odd[0] if odd else goal.task)[:40]!r} is out of place")
 
 
 def _sizes(state: Mapping[str, npt.NDArray[Any]]) -> list[int]:
