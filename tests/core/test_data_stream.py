@@ -100,6 +100,10 @@ def test_refusals_of_streams(tmp_path: Path) -> None:
         trainer.fit(stream_table(path, "big")[0])
     with pytest.raises(DataError, match=r"(?s)no column 'bgi'.*did you mean 'big'"):
         stream_table(path, "bgi")
+    with pytest.raises(DataError, match=r"(?s)no column 'colou'.*did you mean 'colour'"):
+        stream_table(path, "big", drop=["colou"])
+    with pytest.raises(OptionError, match="'big' is the target and among the columns to drop"):
+        stream_table(path, "big", drop=["big"])
     for name, value in (("share", 1.0), ("sample", 1), ("rows", 0), ("shuffle", -1)):
         with pytest.raises(OptionError, match=f"stream_table: {name} must be"):
             stream_table(path, "big", **{name: value})
@@ -208,8 +212,8 @@ limit = int(status["VmSize"].split()[0]) * 1024 + (32 << 20)
 path, size = folder / f"big.{kind}", 3 * limit
 if kind == "csv":
     draw = np.random.default_rng(0)
-    line = lambda k: ",".join(f"{v:.5f}" for v in draw.normal(size=6)) + "," + "some words " * 90
-    block = "".join(f"{line(k)},{'ab'[k % 2]}\\n" for k in range(2000))
+    line = lambda k: ",".join(f"{v:.5f}" for v in draw.normal(size=6)) + "," + "some words " * 360
+    block = "".join(f"{line(k)},{'ab'[k % 2]}\\n" for k in range(600))
     with path.open("w") as file:
         file.write("a,b,c,d,e,f,notes,y\\n")
         for _ in range(size // len(block) + 1):

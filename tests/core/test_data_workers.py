@@ -26,6 +26,7 @@ class Slow(cr.data.Dataset):
         time.sleep(0.05)
         return float(index)
 
+print("started", flush=True)
 try:
     for batch in cr.data.DataLoader(Slow(), batch_size=1000, num_workers=3):
         pass
@@ -46,7 +47,8 @@ def test_ctrl_c_ends_the_workers_within_an_example() -> None:
         env=environment,
     )
     try:
-        time.sleep(1.5)  # a batch takes 50 s
+        assert child.stdout is not None and child.stdout.readline() == "started\n"
+        time.sleep(0.5)  # a batch takes 50 s
         child.send_signal(signal.SIGINT)
         start = time.monotonic()
         output, error = child.communicate(timeout=20)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, require
+from ..errors import DataError, MissingExtraError, require
 from ._csv import MISSING
 from ._dates import day_number, days_of
 from ._table import Column, Table
@@ -110,41 +111,49 @@ def read_parquet(path: str | os.PathLike[str], *, columns: Sequence[str] | None 
     path = Path(path)
     with path.open("rb"):  # a file that is missing says so as files do
         pass
-    frames = list(parquet_frames(path, columns, None))
-    return from_frame(frames[0], path.name)
+    with _explained(path.name):
+        polars = require("polars", "data", "reading Parquet files")
+        _check_columns(list(polars.read_parquet_schema(path)), columns or (), path.name)
+        frame = polars.read_parquet(path, columns=list(columns) if columns else None)
+    return from_frame(frame, path.name)
 
 
-def parquet_frames(path: Path, columns: Sequence[str] | None, rows: int | None) -> Iterator[Any]:
-    """Yield a Parquet file as polars frames of `rows` rows; None gives one frame of all.
+def parquet_frames(path: Path, rows: int, drop: Collection[str]) -> Iterator[Any]:
+    """Yield a Parquet file as polars frames of `rows` rows, without the columns to drop.
 
     Raises:
         DataError: no Parquet file, a damaged one, a column that is not there.
     """
-    polars = require("polars", "data", "reading Parquet files")
-    try:
-        known = polars.read_parquet_schema(path)
-        absent = [name for name in columns or () if name not in known]
-        if absent:
-            names = ", ".join(known)
-            raise DataError(f"{path.name} has no column {absent[0]!r}.\n  its columns: {names}")
-        if rows is None:
-            yield polars.read_parquet(path, columns=list(columns) if columns else None)
-            return
-        lazy = polars.scan_parquet(path)
-        if columns:
-            lazy = lazy.select(list(columns))
+    with _explained(path.name):
+        polars = require("polars", "data", "reading Parquet files")
+        names = list(polars.read_parquet_schema(path))
+        _check_columns(names, drop, path.name)
+        lazy = polars.scan_parquet(path).select([name for name in names if name not in drop])
         count = int(polars.scan_parquet(path).select(polars.len()).collect().item())
-        for start in range(0, count, rows):
-            yield lazy.slice(start, rows).collect(engine="streaming")
-    except DataError:
-        raise
-    except GeneratorExit:
+    for start in range(0, count, rows):
+        with _explained(path.name):
+            frame = lazy.slice(start, rows).collect(engine="streaming")
+        yield frame
+
+
+def _check_columns(names: list[str], asked: Collection[str], source: str) -> None:
+    for name in asked:
+        if name not in names:
+            raise DataError(f"{source} has no column {name!r}.\n  its columns: {', '.join(names)}")
+
+
+@contextlib.contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Turn what polars raises about a damaged file into our error."""
+    try:
+        yield
+    except (DataError, MissingExtraError):
         raise
     except BaseException as error:
         # A damaged file makes polars' Rust code panic, which is no Exception.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise DataError(_BAD_PARQUET.format(source=path.name, why=why)) from None
+            raise DataError(_BAD_PARQUET.format(source=source, why=why)) from None
         raise
 
 

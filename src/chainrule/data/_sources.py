@@ -49,8 +49,8 @@ class Source(Protocol):
     def name(self) -> str:
         """The file's name, for messages."""
 
-    def survey(self, target: str, chosen: Chosen, sample: int, seed: int) -> Survey:
-        """Walk through the file once, at constant memory."""
+    def survey(self, target: str, chosen: Chosen, sample: int, seed: int, rows: int) -> Survey:
+        """Walk through the file once, `rows` rows at a time."""
 
     def tables(self, rows: int) -> Iterator[Table]:
         """Yield the file as tables of `rows` rows."""
@@ -66,32 +66,36 @@ class CSVSource:
     missing: Collection[str] = _csv.MISSING
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     encoding: str = "utf-8"
+    drop: Collection[str] = ()
 
     @property
     def name(self) -> str:
         """The file's name, for messages."""
         return self.path.name
 
-    def survey(self, target: str, chosen: Chosen, sample: int, seed: int) -> Survey:
+    def survey(self, target: str, chosen: Chosen, sample: int, seed: int, rows: int) -> Survey:
         """Walk through the file once; keep a sample by Vitter's algorithm R."""
-        names = self._names()
-        at = self._position(names, target)
+        every = self._names()
+        for name in (*self.drop, target):
+            self._check_name(every, name)
+        names = [name for name in every if name not in self.drop]
+        at = names.index(target)
         draw = np.random.Generator(np.random.Philox(seed))
         kept: list[_csv.Row] = []
         targets: set[str] | None = set()
         seen = {True: 0, False: 0}
         start = 0
-        for rows in self._pieces(names, 4096):
-            training = chosen(start, len(rows))
-            start += len(rows)
-            present = [row[1][at] not in self.missing for row in rows]
+        for piece in self._pieces(every, rows):
+            training = chosen(start, len(piece))
+            start += len(piece)
+            present = [row[1][at] not in self.missing for row in piece]
             if targets is not None:
-                found = (row[1][at] for row, here in zip(rows, present, strict=True) if here)
+                found = (row[1][at] for row, here in zip(piece, present, strict=True) if here)
                 targets.update(found)
                 targets = targets if len(targets) <= MOST_DISTINCT else None
-            places = draw.random(len(rows))
+            places = draw.random(len(piece))
             for row, train, here, place in zip(
-                rows, training.tolist(), present, places.tolist(), strict=True
+                piece, training.tolist(), present, places.tolist(), strict=True
             ):
                 if not here:
                     continue
@@ -111,8 +115,9 @@ class CSVSource:
 
     def tables(self, rows: int) -> Iterator[Table]:
         """Yield the file as tables of `rows` rows."""
-        names = self._names()
-        for piece in self._pieces(names, rows):
+        every = self._names()
+        names = [name for name in every if name not in self.drop]
+        for piece in self._pieces(every, rows):
             yield self._table(names, piece, self.kinds)
 
     def _names(self) -> list[str]:
@@ -145,10 +150,13 @@ class CSVSource:
 
     def _pieces(self, names: list[str], rows: int) -> Iterator[list[_csv.Row]]:
         rest = self._start()[1]
+        kept = [k for k, name in enumerate(names) if name not in self.drop]
         while piece := list(itertools.islice(rest, rows)):
             for line, cells in piece:
                 if len(cells) != len(names):
                     _csv._columns(names, [(line, cells)], self.name)  # it says what is wrong
+            if self.drop:
+                piece = [(line, [cells[k] for k in kept]) for line, cells in piece]
             yield piece
 
     def _table(self, names: list[str], rows: list[_csv.Row], kinds: Mapping[str, Kind]) -> Table:
@@ -163,12 +171,11 @@ class CSVSource:
         kind = self.kinds.get(name)
         return _csv._column(name, texts, lines, kind, self.missing, self.name)
 
-    def _position(self, names: list[str], target: str) -> int:
+    def _check_name(self, names: list[str], target: str) -> None:
         if target not in names:
             Table(self.name, [Column(n, "number", np.empty(0)) for n in names], np.empty(0, int))[
                 target
             ]
-        return names.index(target)
 
 
 def _bounded(stream: IO[str], source: str, most: int | None) -> Iterator[str]:
@@ -198,13 +205,14 @@ class ParquetSource:
     """A Parquet file, read through polars."""
 
     path: Path
+    drop: Collection[str] = ()
 
     @property
     def name(self) -> str:
         """The file's name, for messages."""
         return self.path.name
 
-    def survey(self, target: str, chosen: Chosen, sample: int, seed: int) -> Survey:
+    def survey(self, target: str, chosen: Chosen, sample: int, seed: int, rows: int) -> Survey:
         """Walk through the file once; the rows of the sample are drawn piece by piece."""
         polars = require("polars", "data", "reading Parquet files")
         draw = np.random.Generator(np.random.Philox(seed))
@@ -214,7 +222,7 @@ class ParquetSource:
         overflow = False
         counts = {True: 0, False: 0}
         start = 0
-        for frame in parquet_frames(self.path, None, 4096):
+        for frame in parquet_frames(self.path, rows, self.drop):
             column = from_frame(frame, self.name)[target]
             training = chosen(start, len(frame))
             start += len(frame)
@@ -225,9 +233,9 @@ class ParquetSource:
                 distinct = _joined(distinct, column.rows(present))
                 overflow = len(distinct.values) > MOST_DISTINCT
             # The rows of the smallest keys of all are a random sample of all.
-            rows = np.flatnonzero(present & training)
-            keys = np.concatenate([keys, draw.random(len(rows))])
-            kept.append(frame[rows.tolist()])
+            drawn = np.flatnonzero(present & training)
+            keys = np.concatenate([keys, draw.random(len(drawn))])
+            kept.append(frame[drawn.tolist()])
             if len(keys) > 2 * sample:
                 keys, kept = _smallest(polars, keys, kept, sample)
         keys, kept = _smallest(polars, keys, kept, sample)
@@ -239,7 +247,7 @@ class ParquetSource:
     def tables(self, rows: int) -> Iterator[Table]:
         """Yield the file as tables of `rows` rows."""
         start = 1
-        for frame in parquet_frames(self.path, None, rows):
+        for frame in parquet_frames(self.path, rows, self.drop):
             table = from_frame(frame, self.name)
             yield Table(self.name, list(table.columns), np.arange(start, start + len(table)))
             start += len(table)

@@ -87,16 +87,18 @@ def stream_table(
         (100, ('even', 'odd'))
     """
     _check(share, sample, rows, shuffle)
+    if target in drop:
+        raise OptionError(f"stream_table: {target!r} is the target and among the columns to drop")
     path = Path(path)
     source: Source
     if path.suffix.lower() in (".parquet", ".pq"):
         with path.open("rb"):  # a file that is missing says so as files do
             pass
-        source = ParquetSource(path)
+        source = ParquetSource(path, drop)
     else:
-        source = CSVSource(path, separator, header, missing, dict(kinds or {}), encoding)
-    survey = source.survey(target, lambda a, n: ~_in_share(a, n, share, seed), sample, seed)
-    table = survey.sample.without(*drop)
+        source = CSVSource(path, separator, header, missing, dict(kinds or {}), encoding, drop)
+    survey = source.survey(target, lambda a, n: ~_in_share(a, n, share, seed), sample, seed, rows)
+    table = survey.sample
     whole = _whole_target(table, target, task, survey.targets)
     encoder = TableEncoder.fit(_spread_out(table, target, whole), target, task=whole.task)
     encoder.target = whole
