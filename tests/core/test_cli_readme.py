@@ -32,7 +32,9 @@ def test_the_derivation_of_the_readme_is_what_is_printed():
 
 def test_every_command_of_the_readme_is_there():
     help_text = CliRunner().invoke(app, ["--help"]).output
-    for command in set(re.findall(r"`?chainrule (derive|train|runs|resume|report|demo)\b", README)):
+    for command in set(
+        re.findall(r"`?chainrule (derive|train|predict|data|runs|resume|report|demo)\b", README)
+    ):
         assert command in help_text
 
 
