@@ -148,6 +148,35 @@ def test_numbers_come_back_in_their_own_unit(command, tmp_path, monkeypatch):
     assert "not scored: price holds no numbers here" in command("predict", "price", "t.csv")[2]
 
 
+def test_a_table_that_changed_does_not_change_what_the_run_has_learned(command, trained):
+    (trained / "new.csv").write_text("colour,width\nred,-1\nblue,5\n")
+    before = command("predict", "first", "new.csv")
+    write_flowers(trained / "flowers.csv", rows=60, seed=5)
+    command("resume", "first", "--epochs", 41)
+    assert command("predict", "first", "new.csv") == before
+
+
+def test_semicolons_parquet_and_another_order_answer_alike(command, trained):
+    polars = pytest.importorskip("polars")
+    write_flowers(trained / "new.csv", seed=3)
+    expected = [
+        row["predicted kind"] for row in table_of(command("predict", "first", "new.csv")[1])
+    ]
+    frame = polars.read_csv("new.csv").select("colour", "width")
+    frame.write_csv("semicolon.csv", separator=";")
+    frame.write_parquet("new.parquet")
+    for name in ("semicolon.csv", "new.parquet"):
+        status, out, err = command("predict", "first", name)
+        assert (status, err) == (0, "")
+        assert [row["predicted kind"] for row in table_of(out)] == expected
+    status, out, _ = command("data", "new.parquet", "--json")
+    assert json.loads(out)["rows"] == 80
+    frame.drop("width").write_parquet("new.parquet")
+    status, _, err = command("predict", "first", "new.parquet")
+    assert status == 2
+    assert "missing: 'width'" in err
+
+
 def test_what_is_no_model_is_refused(command, trained):
     (trained / "new.csv").write_text("width,colour\n1,red\n")
     status, _, err = command("predict", "frst", "new.csv")

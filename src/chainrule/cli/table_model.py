@@ -104,9 +104,21 @@ def of_network(model: nn.Module, encoder: TableEncoder, columns: tuple[str, ...]
     return TableModel(encoder, columns, state)
 
 
-def keep_encoder(name: str, encoder: TableEncoder, columns: tuple[str, ...]) -> None:
-    """Keep beside a run how its cells become numbers."""
+def keep_encoder(
+    name: str, encoder: TableEncoder, columns: tuple[str, ...], *, again: bool = True
+) -> None:
+    """Keep beside a run how its cells become numbers.
+
+    Args:
+        name: the run's name.
+        encoder: what was learned from its training rows.
+        columns: those of its table.
+        again: write it where one is kept already. A run that is resumed keeps its own: the file it
+            was trained on may have changed since, which is found out later.
+    """
     path = _encoder_path(name)
+    if path.is_file() and not again:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, json.dumps(_plain(encoder, columns), indent=1).encode())
 

@@ -135,7 +135,7 @@ def train_table(
     if name is not None:
         if not resume:
             recipe.save(name)
-        keep_encoder(name, made.encoder, made.table.names)
+        keep_encoder(name, made.encoder, made.table.names, again=not resume)
     try:
         run = made.trainer.fit(
             made.train,
