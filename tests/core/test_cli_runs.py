@@ -181,3 +181,63 @@ def test_a_process_killed_between_copy_and_removal_loses_nothing(two_runs, monke
     assert trash.delete_run("slow") == "slow (2)"
     assert trash.restore_run("slow (2)", "slow") == "slow"
     assert open_run("slow").epochs == 4
+
+
+# Documents and exit codes
+
+DOCUMENTS = [
+    (("derive", "a*b", "a=[1,2]", "b=3"), None),
+    (("derive", "sum(a*b)", "a=[1,2]", "b=3"), "variables"),
+    (("derive", "log(x)", "x=0"), "value"),
+    (("train", "t.csv", "--target", "kind", "--epochs", 1, "--engine", "numpy"), "findings"),
+    (("resume", "slow", "--epochs", 5), "last"),
+    (("data", "t.csv"), "columns"),
+    (("predict", "slow", "t.csv"), "predictions"),
+    (("predict", "slow", "t.csv", "--out", "out.csv"), "out"),
+    (("runs",), "runs"),
+    (("runs", "compare", "slow", "quick"), "settings"),
+    (("runs", "delete", "slow"), "restore"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("words", "key"), DOCUMENTS, ids=range(len(DOCUMENTS)))
+def test_json_is_one_strict_document_and_nothing_else(command, two_runs, words, key):
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    status, out, err = command(*words, "--json")
+    if key is None:  # an error has no document
+        assert (status, out) == (2, "")
+        assert err.startswith("error: the result is an array")
+        return
+    assert status == 0, err
+    assert key in json.loads(out, parse_constant=refuse)
+
+
+CODES = [
+    (0, ("data", "t.csv")),
+    (2, ("data",)),
+    (2, ("data", "none.csv")),
+    (2, ("data", ".")),
+    (2, ("data", "t.csv", "--tareget", "kind")),
+    (2, ("trane",)),
+    (2, ("predict", "none", "t.csv")),
+    (2, ("train", "t.csv", "--target", "kind", "--epochs", "many")),
+    (2, ("resume", "none")),
+    (2, ("report", "none")),
+    (2, ("derive", "3*")),
+    (2, ("derive", "3*x", "x=1", "--save", "a.xyz")),
+    (2, ("report", "slow", "--out", "none/a.html")),
+    (1, ("predict", "cut.safetensors", "t.csv")),
+]
+
+
+@pytest.mark.parametrize(("code", "words"), CODES, ids=range(len(CODES)))
+def test_exit_codes(command, two_runs, code, words):
+    Path("cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    status, out, err = command(*words)
+    assert status == code, err
+    assert (code == 0) == (err == "")
+    assert code == 0 or out == "" or words[0] == "derive"  # its numbers come before the picture
+    assert "Traceback" not in err
