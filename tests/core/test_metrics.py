@@ -106,6 +106,20 @@ def test_the_area_is_scikit_learns_with_equal_scores_too(
     assert found == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("classes", [2, 4, 40])
+@pytest.mark.parametrize("name", [*sorted(NAMES), "auc"])
+def test_targets_that_the_loss_ignores_are_left_out(classes: int, name: str) -> None:
+    draw = np.random.default_rng(6)
+    output = draw.normal(size=(200, classes)).astype(np.float32)
+    target = np.concatenate([np.arange(classes), draw.integers(0, classes, 200 - classes)])
+    ignored = np.where(draw.random(200) < 0.3, -100, target)
+    kept = ignored >= 0
+    metric = BY_NAME[name](0.5)
+    expected = over_batches(metric, output[kept], target[kept], 200)
+    found = over_batches(metric, output, ignored, 17)
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
 def test_the_area_of_labels_and_of_one_class_alone() -> None:
     draw = np.random.default_rng(3)
     output, target = draw.normal(size=(40, 2)), (draw.random((40, 2)) < 0.5).astype(np.float64)

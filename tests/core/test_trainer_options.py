@@ -41,13 +41,6 @@ def weights_of(trainer: Trainer) -> np.ndarray:
 # Callbacks
 
 
-class Scripted(Callback):
-    """Puts numbers of its own in the place of the validation loss."""
-
-    def __init__(self, numbers: list[float]) -> None:
-        self.numbers = numbers
-
-
 def run_with(numbers: list[float], stop: EarlyStopping) -> tuple[int, int]:
     """How many epochs a training lasts whose number is scripted, and its best epoch."""
     trainer = make(metrics=[])

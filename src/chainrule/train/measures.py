@@ -13,7 +13,7 @@ import numpy as np
 
 from ..dtypes import float64
 from ..errors import OptionError, ShapeError
-from ..functional import one_hot, softmax
+from ..functional import softmax
 from ..io.arrays import Array
 from ..tensor import Tensor
 from ..tensor._functions import cat, stack
@@ -122,7 +122,10 @@ def _counted(name: str, score: Score, threshold: float, average: str) -> Metric:
             rows = stack([answer, target.to(answer.dtype)], 1).to(float64)
             finish = _finish(score, average, True)
             return Rows(rows, lambda found: float(finish(_count(found, classes))[0]))
-        said, is_so = one_hot(answer, classes), one_hot(target, classes)
+        numbers = Tensor(np.arange(classes))
+        is_so = target.reshape(-1, 1) == numbers
+        # A target below 0 is one that the loss ignores; nothing is said of it.
+        said = (answer.reshape(-1, 1) == numbers) & (target >= 0).reshape(-1, 1)
         if classes == 2:
             said, is_so = said[:, 1:], is_so[:, 1:]
         return _sums_of(said.to(float64), is_so.to(float64), _finish(score, average, True))
@@ -138,7 +141,7 @@ def _sums_of(said: Tensor, is_so: Tensor, finish: Callable[[Array], Array]) -> S
 
 def _count(rows: Array, classes: int) -> Array:
     """Hits, answers and examples of each class, [1, 3 * classes], from (answer, class) rows."""
-    answer, target = rows.astype(np.int64).T
+    answer, target = rows[rows[:, 1] >= 0].astype(np.int64).T
     hits = np.bincount(target[answer == target], minlength=classes)
     return np.concatenate(
         [hits, np.bincount(answer, minlength=classes), np.bincount(target, minlength=classes)]
@@ -191,12 +194,13 @@ def auc(threshold: float = 0.5) -> Metric:
 
 def area_of_labels(rows: Array) -> float:
     """The mean area of rows of scores and as many labels, zeros and ones."""
-    scores, labels = np.split(rows, 2, axis=1)
+    scores, labels = np.split(rows[rows[:, -1] >= 0], 2, axis=1)
     return _mean_area(area(scores[:, k], labels[:, k] == 1) for k in range(scores.shape[1]))
 
 
 def area_of_classes(rows: Array) -> float:
     """The mean area of each class against the rest, of rows of scores and a class number."""
+    rows = rows[rows[:, -1] >= 0]  # a target below 0 is one that the loss ignores
     scores, numbers = rows[:, :-1], rows[:, -1]
     return _mean_area(area(scores[:, k], numbers == k) for k in range(scores.shape[1]))
 

@@ -231,8 +231,3 @@ def each_of(loss: Any) -> Any:
     if "reduction" not in parameters:
         return None
     return lambda output, target: loss(output, target, reduction="none")
-
-
-def unweighted(examples: Examples) -> Examples:
-    """The examples without their weights."""
-    return examples.whole if isinstance(examples, WeightedExamples) else examples
