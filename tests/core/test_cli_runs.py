@@ -234,8 +234,9 @@ CODES = [
 
 
 @pytest.mark.parametrize(("code", "words"), CODES, ids=range(len(CODES)))
-def test_exit_codes(command, two_runs, code, words):
+def test_exit_codes_are_as_the_help_says(command, two_runs, code, words):
     Path("cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    assert "0 done, 1 failed, 2 asked for wrongly" in command("--help")[1]
     status, out, err = command(*words)
     assert status == code, err
     assert (code == 0) == (err == "")

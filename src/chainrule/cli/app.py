@@ -13,6 +13,7 @@ from .table_commands import AsJson, data, predict, runs
 app = typer.Typer(
     name="chainrule",
     help="Deep learning in which every number can be seen.",
+    epilog="Exit codes: 0 done, 1 failed, 2 asked for wrongly, 130 stopped with Ctrl+C.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
