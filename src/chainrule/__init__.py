@@ -188,6 +188,7 @@ _MODULES = {
         "repeat_interleave select swapaxes take take_along_dim tile unflatten vstack"
     ),
     "tensor._calculus": "check_grad hessian hvp jacobian",
+    "tensor._einsum": "einsum",
     "tensor._function": "custom_op",
     "tensor._legacy": (
         "BoolTensor ByteTensor DoubleTensor FloatTensor IntTensor LongTensor detach finfo "
@@ -196,7 +197,7 @@ _MODULES = {
         "use_deterministic_algorithms"
     ),
     "tensor._more": (
-        "allclose argsort bincount cumsum einsum equal isfinite isinf isnan masked_select "
+        "allclose argsort bincount cumsum equal isfinite isinf isnan masked_select "
         "meshgrid multinomial nonzero outer prod roll scatter scatter_add sort topk tril triu"
     ),
     "tensor._pointwise": (
@@ -249,6 +250,7 @@ if TYPE_CHECKING:
     from .tensor._calculus import hessian as hessian
     from .tensor._calculus import hvp as hvp
     from .tensor._calculus import jacobian as jacobian
+    from .tensor._einsum import einsum as einsum
     from .tensor._function import custom_op as custom_op
     from .tensor._legacy import BoolTensor as BoolTensor
     from .tensor._legacy import ByteTensor as ByteTensor
@@ -274,7 +276,6 @@ if TYPE_CHECKING:
     from .tensor._more import argsort as argsort
     from .tensor._more import bincount as bincount
     from .tensor._more import cumsum as cumsum
-    from .tensor._more import einsum as einsum
     from .tensor._more import equal as equal
     from .tensor._more import isfinite as isfinite
     from .tensor._more import isinf as isinf

@@ -17,13 +17,25 @@ from ._tensor import Tensor
 
 
 def atleast_1d(input: Tensor) -> Tensor:
-    """A number as a vector of one element; other tensors as they are."""
+    """A number as a vector of one element; other tensors as they are.
+
+    Example:
+        >>> import chainrule as cr
+        >>> atleast_1d(cr.tensor(3.0))
+        tensor([3.])
+    """
     result: Tensor = input if input.ndim else input.reshape(1)
     return result
 
 
 def atleast_2d(input: Tensor) -> Tensor:
-    """A number or vector as a matrix of one row; other tensors as they are."""
+    """A number or vector as a matrix of one row; other tensors as they are.
+
+    Example:
+        >>> import chainrule as cr
+        >>> atleast_2d(cr.tensor([1.0, 2.0])).shape
+        chainrule.Size([1, 2])
+    """
     result: Tensor = input if input.ndim > 1 else input.reshape(1, -1)
     return result
 
@@ -63,7 +75,13 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements as a vector."""
+    """All elements as a vector.
+
+    Example:
+        >>> import chainrule as cr
+        >>> ravel(cr.tensor([[1, 2], [3, 4]]))
+        tensor([1, 2, 3, 4])
+    """
     result: Tensor = input.reshape(-1) if input.ndim != 1 else input
     return result
 
@@ -115,7 +133,13 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    Example:
+        >>> import chainrule as cr
+        >>> swapaxes(cr.zeros(2, 3), 0, 1).shape
+        chainrule.Size([3, 2])
+    """
     result: Tensor = input.transpose(axis0, axis1)
     return result
 
@@ -143,7 +167,13 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
-    """The tensor stretched to a shape, without copying."""
+    """The tensor stretched to a shape, without copying.
+
+    Example:
+        >>> import chainrule as cr
+        >>> broadcast_to(cr.tensor([1, 2]), (2, 2)).tolist()
+        [[1, 2], [1, 2]]
+    """
     result: Tensor = input.expand(*size)
     return result
 
@@ -328,7 +358,13 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """The element at the index along one axis; through the whole tensor where none is named."""
+    """The element at the index along one axis; through the whole tensor where none is named.
+
+    Example:
+        >>> import chainrule as cr
+        >>> take_along_dim(cr.tensor([[1, 2]]), cr.tensor([[1]]), 1).tolist()
+        [[2]]
+    """
     if dim is None:
         return take(input, indices.reshape(-1))
     result: Tensor = input.gather(dim, indices)
@@ -351,7 +387,13 @@ def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
 
 
 def argwhere(input: Tensor) -> Tensor:
-    """Where the elements are not 0: int64[count, ndim]; eager only."""
+    """Where the elements are not 0: int64[count, ndim]; eager only.
+
+    Example:
+        >>> import chainrule as cr
+        >>> argwhere(cr.tensor([0.0, 3.0])).tolist()
+        [[1]]
+    """
     from ._more import nonzero
 
     result: Tensor = nonzero(input)

@@ -60,7 +60,12 @@ def empty(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Zeros: memory that nobody has written is not shown."""
+    """Zeros: memory that nobody has written is not shown.
+
+    Example:
+        >>> empty(2, 3).shape
+        chainrule.Size([2, 3])
+    """
     return zeros(*sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -87,7 +92,12 @@ def eye(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Ones on the diagonal."""
+    """Ones on the diagonal.
+
+    Example:
+        >>> eye(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
     return _made(np.eye(n, m), dtype, requires_grad, device)
 
 
@@ -125,14 +135,25 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` numbers at equal distances, both ends included."""
+    """``steps`` numbers at equal distances, both ends included.
+
+    Example:
+        >>> linspace(0, 1, 3)
+        tensor([0. , 0.5, 1. ])
+    """
     return _made(np.linspace(start, end, steps), dtype, requires_grad, device)
 
 
 def zeros_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of another tensor's shape and dtype."""
+    """Zeros of another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> zeros_like(cr.ones(2))
+        tensor([0., 0.])
+    """
     shape = tuple(input.shape)
     return zeros(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
@@ -140,7 +161,13 @@ def zeros_like(
 def ones_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Ones of another tensor's shape and dtype."""
+    """Ones of another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> ones_like(cr.zeros(2))
+        tensor([1., 1.])
+    """
     shape = tuple(input.shape)
     return ones(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
@@ -152,14 +179,26 @@ def full_like(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """One number in another tensor's shape and dtype."""
+    """One number in another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> full_like(cr.zeros(2), 5.0)
+        tensor([5., 5.])
+    """
     return full(tuple(input.shape), fill_value, dtype or input.dtype, device, requires_grad)
 
 
 def empty_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Zeros of another tensor's shape and dtype."""
+    """Zeros of another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> empty_like(cr.ones(2)).shape
+        chainrule.Size([2])
+    """
     return zeros_like(input, dtype, device, requires_grad)
 
 
@@ -186,7 +225,12 @@ def from_numpy(array: Any) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """A tensor of anything, sharing memory where it can."""
+    """A tensor of anything, sharing memory where it can.
+
+    Example:
+        >>> as_tensor([1.0, 2.0])
+        tensor([1., 2.])
+    """
     if isinstance(data, Tensor):
         return data if dtype is None else data.type(dtype)
     if isinstance(data, np.ndarray) and dtype is None:

@@ -91,7 +91,13 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def softplus(input: Tensor) -> Tensor:
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    Example:
+        >>> import chainrule as cr
+        >>> softplus(cr.tensor([0.0]))
+        tensor([0.6931])
+    """
     return Tensor(apply(SOFTPLUS, input.node))
 
 

@@ -130,7 +130,13 @@ def seed() -> int:
 
 
 def initial_seed() -> int:
-    """The number that the default generator was started with."""
+    """The number that the default generator was started with.
+
+    Example:
+        >>> import chainrule as cr
+        >>> cr.manual_seed(3).initial_seed(), initial_seed()
+        (3, 3)
+    """
     return DEFAULT.initial_seed()
 
 
@@ -149,7 +155,12 @@ def get_rng_state() -> dict[str, int]:
 
 
 def set_rng_state(new_state: dict[str, int]) -> None:
-    """Continue from a state of the default generator."""
+    """Continue from a state of the default generator.
+
+    Example:
+        >>> import chainrule as cr
+        >>> set_rng_state(cr.get_rng_state())
+    """
     DEFAULT.set_state(new_state)
 
 
@@ -174,17 +185,35 @@ def iinfo(dtype: Any) -> Any:
 
 
 def is_floating_point(input: Tensor) -> bool:
-    """Whether the elements are floating-point numbers."""
+    """Whether the elements are floating-point numbers.
+
+    Example:
+        >>> import chainrule as cr
+        >>> is_floating_point(cr.ones(1)), is_floating_point(cr.tensor(1))
+        (True, False)
+    """
     return input.dtype.is_float
 
 
 def detach(input: Tensor) -> Tensor:
-    """The same values without history."""
+    """The same values without history.
+
+    Example:
+        >>> import chainrule as cr
+        >>> detach(cr.ones(1, requires_grad=True)).requires_grad
+        False
+    """
     return input.detach()
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None) -> Tensor:
-    """Whole numbers from ``low`` (0 where it is alone) up to ``high``, in a tensor's shape."""
+    """Whole numbers from ``low`` (0 where it is alone) up to ``high``, in a tensor's shape.
+
+    Example:
+        >>> import chainrule as cr
+        >>> randint_like(cr.ones(2, 3), 5).shape
+        chainrule.Size([2, 3])
+    """
     shape = tuple(input.shape)
     drawn = randint(0, low, shape) if high is None else randint(low, high, shape)
     result: Tensor = drawn.type(input.dtype)

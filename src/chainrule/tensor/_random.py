@@ -233,7 +233,13 @@ def randperm(n: int, *, generator: Generator | None = None, device: Any = None) 
 def rand_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uniform in [0, 1), of another tensor's shape and dtype."""
+    """Uniform in [0, 1), of another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> rand_like(cr.ones(2, 3)).shape
+        chainrule.Size([2, 3])
+    """
     shape = tuple(input.shape)
     return rand(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
@@ -241,6 +247,12 @@ def rand_like(
 def randn_like(
     input: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Standard normal, of another tensor's shape and dtype."""
+    """Standard normal, of another tensor's shape and dtype.
+
+    Example:
+        >>> import chainrule as cr
+        >>> randn_like(cr.ones(2, 3)).shape
+        chainrule.Size([2, 3])
+    """
     shape = tuple(input.shape)
     return randn(shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)

@@ -98,19 +98,37 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 def std_mean(
     input: Tensor, dim: Any = None, *, correction: int = 1, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The standard deviation and the mean over axes."""
+    """The standard deviation and the mean over axes.
+
+    Example:
+        >>> import chainrule as cr
+        >>> std_mean(cr.tensor([1.0, 3.0]), correction=0)
+        (tensor(1.), tensor(2.))
+    """
     return input.std(dim, correction, keepdim), input.mean(dim, keepdim)
 
 
 def var_mean(
     input: Tensor, dim: Any = None, *, correction: int = 1, keepdim: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The variance and the mean over axes."""
+    """The variance and the mean over axes.
+
+    Example:
+        >>> import chainrule as cr
+        >>> var_mean(cr.tensor([1.0, 3.0]), correction=0)
+        (tensor(1.), tensor(2.))
+    """
     return input.var(dim, correction, keepdim), input.mean(dim, keepdim)
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Any, Any]:
-    """The smallest and the largest element."""
+    """The smallest and the largest element.
+
+    Example:
+        >>> import chainrule as cr
+        >>> aminmax(cr.tensor([3.0, 1.0]))
+        (tensor(1.), tensor(3.))
+    """
     return input.amin(dim, keepdim), input.amax(dim, keepdim)
 
 
@@ -192,7 +210,13 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def inner(input: Tensor, other: Tensor) -> Tensor:
-    """Sums of products over the last axes of both."""
+    """Sums of products over the last axes of both.
+
+    Example:
+        >>> import chainrule as cr
+        >>> inner(cr.tensor([1.0, 2.0]), cr.tensor([3.0, 4.0]))
+        tensor(11.)
+    """
     if input.ndim == 0 or other.ndim == 0:
         product: Tensor = input * other
         return product
