@@ -30,6 +30,11 @@ import chainrule as cr
 from chainrule import nn, optim
 
 
+# Between turns: the threads of the side that has just run wait actively for a while (OpenMP's spin
+# for 0.2 s), and would take a processor from the other side.
+PAUSE = 0.5
+
+
 @dataclass(frozen=True)
 class Case:
     """One network and update rule; ``goal`` is the ratio that must be reached."""
@@ -177,9 +182,11 @@ def measure(case: Case, rounds: int, threads: int) -> Row:
     peer_run()
     our_times, peer_times = [], []
     for _ in range(rounds):
+        time.sleep(PAUSE)
         begun = time.perf_counter()
         our_loss = our_run()
         our_times.append((time.perf_counter() - begun) / case.steps * 1e6)
+        time.sleep(PAUSE)
         begun = time.perf_counter()
         peer_loss, steps = peer_run()
         peer_times.append((time.perf_counter() - begun) / steps * 1e6)

@@ -22,10 +22,16 @@ class Pace:
         >>> pace = Pace(2, fixed=False)
         >>> pace.next(1000)
         (2, 4)
-        >>> pace.note(2, 4, 0.004)
+        >>> pace.note(2, 4, 0.004)  # cold: says only how long a trial should be
+        >>> pace.next(1000)
+        (2, 3)
+        >>> pace.note(2, 3, 0.003)
         >>> pace.next(1000)
         (1, 4)
         >>> pace.note(1, 4, 0.002)
+        >>> pace.next(1000)
+        (1, 6)
+        >>> pace.note(1, 6, 0.003)
         >>> pace.next(1000)
         (1, 400)
     """
@@ -49,11 +55,15 @@ class Pace:
         if len(self.counts) == 1 or not steps:
             return
         each = seconds / steps
-        before = self._seconds.get(threads, each)
-        self._seconds[threads] = 0.5 * (before + each)
+        cold = threads not in self._seconds
         if threads in self._untried:
-            self._untried.remove(threads)
-        elif seconds > PIECE_SECONDS / 2:
+            # The newest trial counts alone: neighbours come and go.
+            self._seconds[threads] = each
+            if not cold:
+                self._untried.remove(threads)
+            return
+        self._seconds[threads] = 0.5 * (self._seconds[threads] + each)
+        if seconds > PIECE_SECONDS / 2:
             self._untried = list(self.counts)
 
     def _fitting(self, threads: int, seconds: float, steps: int) -> int:
