@@ -157,3 +157,18 @@ def test_a_long_chain_is_written_in_pieces() -> None:
     lines = explain.graph(x).text().splitlines()
     assert len([line for line in lines if "(below)" in line]) > 10
     assert max(len(line) for line in lines) < 250
+
+
+def test_a_derivative_of_ones_own_is_refused_by_name():
+    class Straight(cr.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.sign()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    y = Straight.apply(cr.tensor([-2.0, 3.0], requires_grad=True)).sum()
+    with pytest.raises(OptionError, match=r"several results.\n  given: the op custom Straight"):
+        cr.explain.graph(y)

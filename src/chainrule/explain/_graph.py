@@ -22,6 +22,11 @@ from ._numbers import show
 from ._view import View
 
 FOLDS = ("auto", True, False)
+SEVERAL = (
+    "the picture of a graph cannot show a node with several results.\n"
+    "  given: the op {op}, {node!r}\n"
+    "  fix: picture a graph without autograd.Function and scan; explain.steps follows one element"
+)
 BAD_FOLD = (
     "explain.graph does not know how to fold by {fold!r}.\n"
     "  given: fold={fold!r}\n"
@@ -135,11 +140,19 @@ def look(y: Any, model: Any = None) -> tuple[list[Seen], Labels]:
     """Differentiate a tensor's graph and collect what is known of every node, inputs first."""
     output = of_one_element(y.node)
     order = topological([output])
+    _check_single(order)
     labels = Labels(order, output, model)
     sweeped = swept(output)
     shown = [node for node in order if not _literal(node)]
     keys = {node: f"n{number}" for number, node in enumerate(shown)}
     return [_seen(node, keys, sweeped, labels) for node in shown], labels
+
+
+def _check_single(order: Sequence[Node]) -> None:
+    several = next((node for node in order if isinstance(node.aval, tuple)), None)
+    if several is not None:
+        rule = getattr(several.attrs.get("rule"), "name", "")
+        raise OptionError(SEVERAL.format(op=f"{several.op.name} {rule}".strip(), node=several))
 
 
 def of_one_element(node: Node) -> Node:
