@@ -29,7 +29,6 @@ import torch
 import chainrule as cr
 from chainrule import nn, optim
 
-
 # Between turns: the threads of the side that has just run wait actively for a while (OpenMP's spin
 # for 0.2 s), and would take a processor from the other side.
 PAUSE = 0.5

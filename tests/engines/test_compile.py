@@ -125,3 +125,23 @@ def test_a_value_asked_for_is_refused_with_the_fix():
 def test_an_engine_that_does_not_exist():
     with pytest.raises(OptionError, match=r"no engine 'gpu'.\n  expected: one of auto, numpy"):
         cr.compile(lambda x: x, engine="gpu")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_updates_of_one_parameter_in_one_step(engine):
+    def double(step):
+        def both(x, y):
+            step(x, y)
+            return step(x, y)
+
+        return both
+
+    model, _, step = a_step()
+    expected = [double(step)(*batch()).item() for _ in range(5)]
+    weights = model[0].weight.detach().numpy().copy()
+    model, _, step = a_step()
+    compiled = cr.compile(double(step), engine=engine)
+    losses = [compiled(*batch()).item() for _ in range(5)]
+    np.testing.assert_allclose(losses, expected, rtol=2e-5)
+    np.testing.assert_allclose(model[0].weight.detach().numpy(), weights, rtol=1e-4, atol=1e-5)
+    assert model[0].weight.requires_grad

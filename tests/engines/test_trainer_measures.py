@@ -9,8 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import EngineError
-from chainrule.train import EarlyStopping, EngineWarning, Trainer, measures
+from chainrule.train import EarlyStopping, Trainer, measures
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(203, 4)).astype(np.float32)
@@ -148,7 +147,7 @@ def test_a_step_with_its_own_updates_is_compiled() -> None:
     assert (run.history["after"] < run.history["loss"]).all()
 
 
-def test_two_updates_of_a_parameter_in_a_step_are_left_to_the_numpy_engine() -> None:
+def test_two_updates_of_a_parameter_in_a_step_are_compiled() -> None:
     def step(trainer: Trainer, batch: tuple[Any, ...]) -> Any:
         for _ in range(2):
             trainer.optimizer.zero_grad()
@@ -157,10 +156,7 @@ def test_two_updates_of_a_parameter_in_a_step_are_left_to_the_numpy_engine() -> 
             trainer.optimizer.step()
         return loss.detach()
 
-    with pytest.raises(EngineError, match=r"(?s)only before it is updated.*fix: one update"):
-        fit("native", nn.CrossEntropyLoss(), CLASSES, 3, {}, step=step)
-    with pytest.warns(EngineWarning, match="the numpy engine is used"):
-        _, run = fit("auto", nn.CrossEntropyLoss(), CLASSES, 3, {}, step=step)
+    run = compare(nn.CrossEntropyLoss(), CLASSES, 3, step=step)
     assert run.history["loss"][-1] < run.history["loss"][0]
 
 

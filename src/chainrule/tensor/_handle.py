@@ -32,6 +32,11 @@ def array_leaf(array: Array, requires_grad: bool = False) -> Expr:
     return leaf(array, dtype, array.shape, requires_grad)
 
 
+def is_start(node: Node) -> bool:
+    """Whether gradients end here: a leaf, or what stands for one inside a trace."""
+    return node.op is INPUT or node.op is DETACH
+
+
 class TensorHandle(Handle):
     """The part of a tensor that holds on to a node."""
 
@@ -67,10 +72,14 @@ class TensorHandle(Handle):
             self._owner._rebind(node)
         old = self._node
         trace = STATE.trace
+        stays = old.requires_grad and is_start(old) and not node.requires_grad
         if trace is not None:
             trace.note_rebind(self)
-        elif old.requires_grad and old.op is INPUT and not node.requires_grad:
+            if stays:
+                node = Expr(DETACH, (node,), NO_ATTRS, node.aval, None, True, trace=trace)
+        elif stays:
             node = leaf(node.owner, node.dtype, node.shape, True)
+        if stays:
             node.handle = weakref.ref(self)
         if node.name is None and node.op is INPUT:
             node.name = old.name

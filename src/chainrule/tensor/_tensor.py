@@ -9,9 +9,9 @@ import numpy as np
 from ..autodiff._sweep import check_seed, sweep
 from ..config import STATE
 from ..errors import GradientError, ShapeError
-from ..graph.node import INPUT, Node
+from ..graph.node import Node
 from ..ops import ADD, apply
-from ._handle import array_leaf, detached, leaf, lift, to_array
+from ._handle import array_leaf, detached, is_start, leaf, lift, to_array
 from ._methods import Named
 
 
@@ -241,7 +241,7 @@ class Tensor(Named):
             result = sweep(node, seed=seed, adjust=_run_hooks)
             for target, total in result.gradients.items():
                 handle = target.handle() if target.handle is not None else None
-                if handle is not None and (target.op is INPUT or handle._retains):
+                if handle is not None and (is_start(target) or handle._retains):
                     _accumulate(handle, total)
         finally:
             STATE.grad_enabled = before

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import EngineError, GradientError, TraceError
+from ..errors import EngineError, TraceError
 from .eager import EagerRunner
 from .examples import Batching, Examples
 from .progress import Progress
@@ -49,8 +48,7 @@ def choose_runner(
         from .native import NativeRunner
 
         try:
-            with _own_step_explained(trainer.step):
-                runner = NativeRunner(*common, trainer.threads)
+            runner = NativeRunner(*common, trainer.threads)
             if runner.compile_seconds > NOTICEABLE:
                 progress.note(f"compiled in {runner.compile_seconds:.1f} s")
         except (EngineError, TraceError) as error:
@@ -65,21 +63,6 @@ def choose_runner(
         warn_of_other_bits(run, [f"the engine was {before} and is {runner.engine}"])
     run.config["engine"] = runner.engine
     return runner
-
-
-@contextlib.contextmanager
-def _own_step_explained(step: Any) -> Iterator[None]:
-    """Say what a compiled step of the user cannot do, where tracing it shows as a lost gradient."""
-    try:
-        yield
-    except GradientError as error:
-        if step is None:
-            raise
-        raise EngineError(
-            "a compiled step differentiates with respect to a parameter only before it is updated; "
-            f"this step asks for more, or for nothing.\n  {error}\n"
-            "  fix: one update of each parameter in a step, or engine='numpy'"
-        ) from error
 
 
 def warn_of_other_bits(run: Any, changed: Sequence[str]) -> None:
