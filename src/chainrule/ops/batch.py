@@ -24,18 +24,10 @@ def _aligned(node: Any, batched: bool, rank: int, own: int) -> Any:
     return node.reshape((node.shape[0], *(1,) * (rank - own), *node.shape[1:]))
 
 
-def _elementwise(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
+def _broadcast(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
     rank = node.ndim
     parts = [
         _aligned(value, batched, rank, source.ndim)
-        for (value, batched), source in zip(pairs, node.inputs, strict=True)
-    ]
-    return apply(op, *parts, **node.attrs)
-
-
-def _matmul(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
-    parts = [
-        _aligned(value, batched, node.ndim, source.ndim)
         for (value, batched), source in zip(pairs, node.inputs, strict=True)
     ]
     return apply(op, *parts, **node.attrs)
@@ -128,7 +120,7 @@ def _offset(op: Op, node: Node, value: Any, places: Any, size: int) -> Any:
 
 RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
     **{
-        op.name: _elementwise
+        op.name: _broadcast
         for group in (
             elementwise.UNARY,
             elementwise.BINARY,
@@ -137,7 +129,7 @@ RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
         )
         for op in group
     },
-    product.MATMUL.name: _matmul,
+    product.MATMUL.name: _broadcast,
     reduction.SUM.name: _reduce,
     reduction.AMAX.name: _reduce,
     reduction.ARGMAX.name: _argmax,
