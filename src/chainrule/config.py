@@ -2,7 +2,7 @@
 
 One object, :data:`STATE`, so that the one place that decides *when* to compute
 (:func:`chainrule.ops.apply`) reads it once. Setters that a compiled function must notice bump
-``STATE.version``.
+``VERSION``.
 """
 
 from __future__ import annotations
