@@ -145,3 +145,101 @@ def test_two_updates_of_one_parameter_in_one_step(engine):
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
     np.testing.assert_allclose(model[0].weight.detach().numpy(), weights, rtol=1e-4, atol=1e-5)
     assert model[0].weight.requires_grad
+
+
+def counter(rows=3):
+    """A compiled function that adds to a tensor from outside, and that tensor."""
+    state = cr.zeros(rows)
+
+    def add(x):
+        with cr.no_grad():
+            state.add_(x)
+        return state.sum()
+
+    return state, cr.compile(add, engine="native")
+
+
+@pytest.mark.parametrize("rows", [3, 10_000])
+def test_what_was_held_before_a_call_keeps_its_value(rows):
+    state, add = counter(rows)
+    one = cr.ones(rows)
+    held = []
+    for _ in range(4):
+        held.append(state.detach())
+        add(one)
+    assert [float(each.max()) for each in held] == [0, 1, 2, 3]
+    assert float(state.min()) == 4
+
+
+@pytest.mark.parametrize("rows", [3, 10_000])
+def test_state_changed_between_calls_is_taken_over(rows):
+    state, add = counter(rows)
+    one = cr.ones(rows)
+    add(one)
+    with cr.no_grad():
+        state.mul_(10)
+    assert add(one).item() == 11 * rows
+    state.numpy()[...] = 5  # what numpy() gives shares memory
+    assert add(one).item() == 6 * rows
+    state.data = cr.full((rows,), 2.0)
+    assert add(one).item() == 3 * rows
+
+
+@pytest.mark.parametrize("rows", [3, 10_000])
+def test_two_compiled_functions_share_a_tensor(rows):
+    state, add = counter(rows)
+    other = cr.ones(rows)
+
+    def double():
+        with cr.no_grad():
+            state.mul_(2)
+            other.add_(state)
+
+    double = cr.compile(double, engine="native")
+    read = cr.compile(lambda: state + other, engine="native")
+    for _ in range(3):
+        add(cr.ones(rows))
+        double()
+    assert state.tolist() == [14.0] * rows
+    assert read().tolist() == [14.0 + 1 + 2 + 6 + 14] * rows
+
+
+@pytest.mark.parametrize("rows", [3, 10_000])
+def test_arrays_written_in_place_are_read_anew(rows):
+    weight, x = np.ones(rows, np.float32), np.ones(rows, np.float32)
+    outside, inside = cr.from_numpy(weight), cr.from_numpy(x)
+    product = cr.compile(lambda x: (x * outside).sum(), engine="native")
+    assert product(inside).item() == rows
+    weight[...] = 3
+    assert product(inside).item() == 3 * rows
+    x[...] = 2
+    assert product(inside).item() == 6 * rows
+
+
+def test_a_tensor_whose_shape_changes_is_rebound():
+    buffer = cr.zeros(2)
+
+    def grow(x):
+        buffer.data = cr.cat([buffer, x])
+        return buffer.sum()
+
+    grow = cr.compile(grow, engine="native")
+    assert grow(cr.ones(1)).item() == 1
+    assert tuple(buffer.shape) == (3,)
+
+
+def test_parameters_stay_parameters_in_the_programs_memory():
+    model, _, step = a_step()
+    compiled = cr.compile(step, engine="native")
+    for _ in range(2):
+        compiled(*batch())
+    weight = model[0].weight
+    assert weight.requires_grad and weight.is_leaf
+    copy = {name: value.clone() for name, value in model.state_dict().items()}
+    compiled(*batch())
+    assert not np.array_equal(copy["0.weight"].numpy(), weight.detach().numpy())
+    loss = model(batch()[0]).sum()  # eager code goes on from the same values
+    loss.backward()
+    assert weight.grad.shape == weight.shape
+    model.load_state_dict(copy)
+    assert np.array_equal(copy["0.weight"].numpy(), weight.detach().numpy())

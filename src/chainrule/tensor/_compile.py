@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,28 +80,43 @@ class Compiled:
         self.engine = engine
         self.device = device
         self.keep_grads = keep_grads
-        self._entries: dict[Any, tuple[Traced, Any, Any]] = {}
+        self._entries: dict[Any, tuple[Any, Any]] = {}
+        self._shortcuts: dict[Any, Any] = {}  # for calls with nothing but tensors in a row
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, compiling first where these shapes are new."""
         if STATE.trace is not None:
             return self.function(*args, **kwargs)
+        key = None
+        if not kwargs and all(type(one) is Tensor for one in args):
+            key = (
+                VERSION.count,
+                STATE.grad_enabled,
+                STATE.default_dtype,
+                *[one._node.aval for one in args],
+                *[one._node.requires_grad for one in args],
+            )
+            found = self._shortcuts.get(key)
+            if found is not None:
+                return found(args)
         tensors: list[Tensor] = []
         structure = _take_tensors((args, kwargs), tensors)
-        traced, program = self._entry(structure, tensors)
-        return self._run(traced, program, tensors)
+        runner = self._runner(structure, tensors)
+        if key is not None and key[0] == VERSION.count:
+            self._shortcuts[key] = runner
+        return runner(tensors)
 
-    def _entry(self, structure: Any, tensors: list[Tensor]) -> tuple[Traced, Any]:
+    def _runner(self, structure: Any, tensors: list[Tensor]) -> Any:
         found = self._entries.get(self._key(structure, tensors))
         if found is not None:
-            return found[:2]
+            return found[0]
 
         def flat(*placeholders: Tensor) -> Any:
             args, kwargs = rebuild(structure, list(placeholders))
             return self.function(*args, **kwargs)
 
         traced = trace(flat, *tensors, keep_grads=self.keep_grads)
-        program = build(traced, self.engine, self.device)
+        runner = build(traced, self.engine, self.device)
         if len(self._entries) == _MANY_SHAPES:
             warnings.warn(
                 f"a compiled function has met {_MANY_SHAPES} sets of shapes, and is compiled anew"
@@ -110,37 +125,24 @@ class Compiled:
             )
         if len(self._entries) >= _MOST_SHAPES:
             self._entries.pop(next(iter(self._entries)))
+            self._shortcuts.clear()
         # The key of the next call: state that was made while tracing is captured already. The
         # structure is kept so that no other object takes the place, and the text, of its members.
-        self._entries[self._key(structure, tensors)] = (traced, program, structure)
-        return traced, program
+        self._entries[self._key(structure, tensors)] = (runner, structure)
+        return runner
 
     def _key(self, structure: Any, tensors: list[Tensor]) -> Any:
         """What a graph depends on, besides the function."""
-        avals = tuple(tensor._node.aval for tensor in tensors)
-        return avals, repr(structure), VERSION.count, STATE.grad_enabled, STATE.default_dtype
-
-    def _run(self, traced: Traced, program: Any, tensors: list[Tensor]) -> Any:
-        inputs = [tensor._node.value() for tensor in tensors]
-        inputs += [handle._node.value() for handle in traced.captured]
-        inputs += [np.asarray(getter(), np.float64) for getter in traced.getters]
-        outputs = program(*inputs)
-        results = traced.results
-        for handle, array in zip(traced.rebound, outputs[results:], strict=False):
-            handle._rebind(_result(array))
-        for handle, array in zip(
-            traced.grads, outputs[results + len(traced.rebound) :], strict=True
-        ):
-            handle.grad = Tensor(_result(array))
-        return rebuild(traced.structure, [Tensor(_result(array)) for array in outputs[:results]])
+        kinds = tuple((tensor._node.aval, tensor._node.requires_grad) for tensor in tensors)
+        return kinds, repr(structure), VERSION.count, STATE.grad_enabled, STATE.default_dtype
 
     def graphs(self) -> list[Any]:
         """The graphs compiled so far."""
-        return [traced.graph for traced, _, _ in self._entries.values()]
+        return [runner.traced.graph for runner, _ in self._entries.values()]
 
     def programs(self) -> list[Any]:
         """The engine's programs compiled so far."""
-        return [program for _, program, _ in self._entries.values()]
+        return [runner.program for runner, _ in self._entries.values()]
 
     def explain(self) -> str:
         """What the engine made of each graph, as text."""
@@ -148,7 +150,7 @@ class Compiled:
 
 
 def build(traced: Traced, engine: str, device: str | None) -> Any:
-    """An engine's program for a traced graph."""
+    """What runs a traced graph on an engine."""
     if engine == "auto":
         try:
             return build(traced, "native", device)
@@ -157,12 +159,40 @@ def build(traced: Traced, engine: str, device: str | None) -> Any:
                 f"the native engine cannot run this function, numpy does: {error}", stacklevel=5
             )
             engine = "numpy"
-    room = importlib.import_module(f"chainrule.engines.{engine}")
     if engine == "xla":
-        return room.compile_graph(traced.graph, device=device)
+        room = importlib.import_module("chainrule.engines.xla")
+        return Plain(traced, room.compile_graph(traced.graph, device=device))
     if device not in (None, "cpu"):
         raise OptionError(f"the {engine} engine runs on the CPU; given device {device!r}")
-    return room.compile_graph(traced.graph)
+    if engine == "native":
+        runners: Any = importlib.import_module("chainrule.tensor._resident")
+        return runners.Resident(traced)
+    room = importlib.import_module("chainrule.engines.numpy")
+    return Plain(traced, room.compile_graph(traced.graph))
+
+
+class Plain:
+    """Runs a program that takes all arrays and gives all arrays at each call."""
+
+    def __init__(self, traced: Traced, program: Any) -> None:
+        self.traced = traced
+        self.program = program
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+        """Run it on the arguments; tensors from outside are read and rebound."""
+        traced = self.traced
+        inputs = [tensor._node.value() for tensor in tensors]
+        inputs += [handle._node.value() for handle in traced.captured]
+        inputs += [np.asarray(getter(), np.float64) for getter in traced.getters]
+        outputs = self.program(*inputs)
+        results = traced.results
+        for handle, array in zip(traced.rebound, outputs[results:], strict=False):
+            handle._rebind(_result(array))
+        for handle, array in zip(
+            traced.grads, outputs[results + len(traced.rebound) :], strict=True
+        ):
+            handle.grad = Tensor(_result(array))
+        return rebuild(traced.structure, [Tensor(_result(array)) for array in outputs[:results]])
 
 
 def _result(array: Any) -> Node:

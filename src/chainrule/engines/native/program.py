@@ -19,14 +19,25 @@ from .lower.plan import prepare
 from .machine import Built, Workshop
 
 Array = np.ndarray[Any, Any]
+# Inputs up to so many bytes are copied into the program's memory: that costs less than asking NumPy
+# where an array lies.
+_COPIED = 1 << 14
 
 
-def compile_graph(graph: Graph, *, threads: int | None = None) -> Program:
+def compile_graph(
+    graph: Graph,
+    *,
+    threads: int | None = None,
+    state: Sequence[tuple[int, int]] = (),
+) -> Program:
     """Compile a graph into one native function.
 
     Args:
         graph: any graph of supported ops.
         threads: how many threads; by default as many as the work is worth.
+        state: (input position, output position): the output takes the input's place in the next
+            call. Such an input lies in the program's memory, is written by :meth:`Program.write`
+            and is not among the arrays of a call; its output is read by :meth:`Program.read`.
 
     Returns:
         A program: called with one array for each input, it gives one array for each output.
@@ -47,39 +58,60 @@ def compile_graph(graph: Graph, *, threads: int | None = None) -> Program:
     """
     workshop = Workshop(threads)
     started = time.perf_counter()
-    owned = set(range(len(graph.outputs)))
-    prepared, rewrites = prepare(graph, owned)
+    prepared, rewrites = prepare(graph, set(range(len(graph.outputs))))
     workshop.add_time("simplify", started)
-    inputs = [_input_buffer(node, k) for k, node in enumerate(graph.inputs)]
+    replaced = dict(state)
+    inputs = [_input_buffer(node, k, k in replaced) for k, node in enumerate(graph.inputs)]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
+    updates = [(graph.inputs[source], prepared.outputs[output]) for source, output in state]
+    written = {output for _, output in state}
     results: dict[Node, Buffer] = {
-        node: buffer_for(node, f"output {k}", kept=True) for k, node in enumerate(prepared.outputs)
+        node: buffer_for(node, f"output {k}", kept=True)
+        for k, node in enumerate(prepared.outputs)
+        if k not in written
     }
-    planned = workshop.plan(prepared, rewrites, graph, leaves, [], results)
-    outputs = [results[node] for node in prepared.outputs]
+    planned = workshop.plan(prepared, rewrites, graph, leaves, updates, results)
+    outputs = [results[node] for k, node in enumerate(prepared.outputs) if k not in written]
     outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
     inside = [buffer for buffer in inputs if buffer.pointer is None]
     built = workshop.build([planned], [0], 0, inside, [], outside, [], outputs)
-    return Program(built, inputs, outputs)
+    return Program(built, inputs, outputs, [source for source, _ in state])
 
 
-def _input_buffer(node: Node, number: int) -> Buffer:
-    """Inputs are read where the caller has them, as far as the table of pointers goes."""
+def _input_buffer(node: Node, number: int, resident: bool) -> Buffer:
+    """Large inputs are read where the caller has them, as far as the table of pointers goes."""
     label = node.name or f"input {number}"
-    if number < TABLE_ENTRIES:
-        return buffer_for(node, label, pointer=f"input{number}")
-    return buffer_for(node, label, kept=True)
+    if resident or number >= TABLE_ENTRIES or node.size * node.dtype.itemsize <= _COPIED:
+        return buffer_for(node, label, kept=True)
+    return buffer_for(node, label, pointer=f"input{number}")
 
 
 class Program:
-    """A compiled graph. Made by :func:`compile_graph`."""
+    """A compiled graph. Made by :func:`compile_graph`.
 
-    def __init__(self, built: Built, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    Attributes:
+        lock: held while the program's memory is written, run or read; who holds it may do several
+            of these in one piece.
+    """
+
+    def __init__(
+        self,
+        built: Built,
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        state: Sequence[int],
+    ) -> None:
         self._built = built
         self._inputs = list(inputs)
-        self._outputs = list(outputs)
-        self._lock = threading.Lock()
-        self._plan = np.zeros(1, np.int32)
+        self._state = frozenset(state)
+        self._given = [k for k in range(len(inputs)) if k not in self._state]
+        self.lock = threading.RLock()
+        arena = built.arena
+        self._places = [None if b.pointer else b.view(arena) for b in inputs]
+        self._results = [buffer.view(arena) for buffer in outputs]
+        self._table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].view(np.int64)
+        self._held: dict[int, Array] = {}  # what the table points to must stay alive
+        self._run = built.repeat(np.zeros(1, np.int32))
 
     @property
     def compile_seconds(self) -> float:
@@ -90,37 +122,61 @@ class Program:
         """Run the graph.
 
         Args:
-            arrays: one for each input, of its shape and dtype.
+            arrays: one for each input that is not state, of its shape and dtype.
 
         Returns:
-            New arrays, one for each output.
+            New arrays, one for each output that is not state.
 
         Raises:
             ShapeError: when the number of arrays or a shape is wrong.
             DTypeError: when a dtype is wrong.
         """
-        built = self._built
-        if len(arrays) != len(self._inputs):
+        if len(arrays) != len(self._given):
             raise ShapeError(
-                f"the program takes {len(self._inputs)} arrays but {len(arrays)} were given"
+                f"the program takes {len(self._given)} arrays but {len(arrays)} were given"
             )
-        given = [np.ascontiguousarray(array) for array in map(np.asarray, arrays)]
-        for buffer, array, shaped in zip(self._inputs, given, arrays, strict=True):
-            _check(buffer, array, np.shape(shaped))
-        with self._lock:
-            self._place(given)
-            built.run(self._plan, self._plan, ())
-            return [buffer.view(built.arena).copy() for buffer in self._outputs]
+        given = [np.asarray(array) for array in arrays]
+        for number, array in zip(self._given, given, strict=True):
+            _check(self._inputs[number], array)
+        with self.lock:
+            for number, array in zip(self._given, given, strict=True):
+                self.write(number, array)
+            results = self.run()
+            self._held.clear()
+            return results
 
-    def _place(self, given: Sequence[Array]) -> None:
-        """Tell the program where its inputs are."""
-        arena = self._built.arena
-        table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].view(np.int64)
-        for number, (buffer, array) in enumerate(zip(self._inputs, given, strict=True)):
-            if buffer.pointer is None:
-                buffer.view(arena)[...] = array.reshape(buffer.shape)
-            else:
-                table[number] = array.ctypes.data
+    def run(self) -> list[Array]:
+        """Run the graph on what was written; arrays as a call gives them. Hold the lock."""
+        self._run()
+        return [result.copy() for result in self._results]
+
+    def write(self, number: int, array: Array) -> bool:
+        """Give one input its value, which it keeps until it is given another.
+
+        Args:
+            number: its position among the graph's inputs.
+            array: of its shape and dtype; neither is checked.
+
+        Returns:
+            Whether the array is read where it lies at each run, so that what is written to it later
+            is seen; a small or scattered one is copied.
+        """
+        place = self._places[number]
+        if place is not None:
+            np.copyto(place, array)
+            return False
+        held = np.ascontiguousarray(array)
+        self._held[number] = held
+        self._table[number] = held.ctypes.data
+        return held is array
+
+    def read(self, number: int) -> Array:
+        """A copy of the present value of an input that is state."""
+        place = self._places[number]
+        if place is None:
+            raise ShapeError(f"input {number} is not state of this program")
+        with self.lock:
+            return place.copy()
 
     def explain(self) -> str:
         """What was fused, which kernels run, how much memory and time it takes."""
@@ -131,9 +187,9 @@ class Program:
         return self._built.machine.ir
 
 
-def _check(buffer: Buffer, array: Array, given: tuple[int, ...]) -> None:
-    if given != buffer.shape:
-        raise ShapeError(f"{buffer.label} has shape {buffer.shape}; given {given}")
+def _check(buffer: Buffer, array: Array) -> None:
+    if array.shape != buffer.shape:
+        raise ShapeError(f"{buffer.label} has shape {buffer.shape}; given {array.shape}")
     if array.dtype != buffer.dtype.np:
         raise DTypeError(
             f"{buffer.label} has dtype {buffer.dtype.name}; given {array.dtype}\n"

@@ -1,0 +1,139 @@
+"""How a compiled step runs on the native engine: what it rebinds stays in the engine's memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engines.native.program import Program, compile_graph
+from ..graph.node import INPUT, NO_ATTRS, Node
+from ..graph.trace import Traced
+from ..ops import Expr
+from ._handle import is_start
+from ._tensor import Tensor
+from ._trace import Position, rebuild
+
+Array = np.ndarray[Any, Any]
+
+
+class Stored:
+    """The value that a call left in a program's memory, as long as no later call replaces it.
+
+    Attributes:
+        array: the value unpacked, once somebody has asked for it; it may have been written to.
+    """
+
+    __slots__ = ("__weakref__", "_number", "_program", "array")
+
+    def __init__(self, program: Program, number: int) -> None:
+        self._program = program
+        self._number = number
+        self.array: Array | None = None
+
+    def read(self) -> Array:
+        """The value, unpacked."""
+        if self.array is None:
+            self.array = self._program.read(self._number)
+        return self.array
+
+
+class Resident:
+    """Runs a step on the native engine; what it rebinds stays in the program's memory.
+
+    The tensors that the step rebinds (parameters, moments) get nodes whose values lie there and are
+    unpacked when they are asked for. A value that somebody else still holds when the next call is
+    about to replace it is unpacked before; a tensor that the user has changed is written anew.
+    """
+
+    def __init__(self, traced: Traced) -> None:
+        first = traced.arguments
+        places = {id(handle): first + k for k, handle in enumerate(traced.captured)}
+        graph, state, loose = traced.graph, [], []
+        for k, handle in enumerate(traced.rebound):
+            source, output = places[id(handle)], traced.results + k
+            if graph.inputs[source].aval is graph.outputs[output].aval:
+                state.append((source, output, handle))
+            else:
+                loose.append((output, handle))
+        self.traced = traced
+        self.program = compile_graph(graph, state=[pair[:2] for pair in state])
+        self._state = [(handle, source) for source, _, handle in state]
+        self._stored = [Stored(self.program, source) for source, _, _ in state]
+        taken = {source for source, _, _ in state}
+        self._read = [(h, places[id(h)]) for h in traced.captured if places[id(h)] not in taken]
+        self._seen: list[Node | None] = [None] * len(self._read)
+        numbers = enumerate(traced.getters, first + len(traced.captured))
+        self._numbers = [(getter, number) for number, getter in numbers]
+        self._known: list[float | None] = [None] * len(self._numbers)
+        self._loose = [handle for _, handle in loose]
+        outputs = [*range(traced.results), *(output for output, _ in loose)]
+        outputs += range(traced.results + len(traced.rebound), len(graph.outputs))
+        self._avals = [graph.outputs[output].aval for output in outputs]
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+        """Run it on the arguments; tensors from outside are read and rebound."""
+        program = self.program
+        with program.lock:
+            for number, tensor in enumerate(tensors):
+                program.write(number, tensor._node.value())
+            self._take()
+            arrays = program.run()
+        made = [
+            Expr(INPUT, (), NO_ATTRS, aval, array)
+            for aval, array in zip(self._avals, arrays, strict=True)
+        ]
+        traced = self.traced
+        results = traced.results
+        if len(made) > results:
+            self._give(made[results:])
+        structure = traced.structure
+        if type(structure) is Position:
+            return Tensor(made[structure])
+        return rebuild(structure, [Tensor(node) for node in made[:results]])
+
+    def _take(self) -> None:
+        """Write what the step reads from outside, where it is not in the program yet."""
+        program, seen, known = self.program, self._seen, self._known
+        for k, (handle, number) in enumerate(self._read):
+            node = handle._node
+            if node is not seen[k]:
+                seen[k] = node if program.write(number, node.value()) else None
+        for k, (getter, number) in enumerate(self._numbers):
+            value = getter()
+            if value != known[k]:
+                program.write(number, np.asarray(value))
+                known[k] = value
+        for k, (handle, number) in enumerate(self._state):
+            self._take_state(k, handle, number)
+
+    def _take_state(self, k: int, handle: Any, number: int) -> None:
+        """See that the program has a tensor's value, and let the tensor hold the next one."""
+        node, before = handle._node, self._stored[k]
+        if node.owner is not before or before.array is not None:
+            self.program.write(number, node.value())
+        after = self._stored[k] = Stored(self.program, number)
+        grows = node.requires_grad and is_start(node)
+        fresh = Expr(INPUT, (), NO_ATTRS, node.aval, after, grows)
+        fresh.name = node.name
+        if grows:
+            fresh.handle = weakref.ref(handle)
+        if handle._owner is None:
+            handle._node = fresh
+        else:
+            handle._rebind(fresh)
+        held = weakref.ref(before)
+        del node, before
+        other = held()
+        if other is not None:
+            other.read()
+
+    def _give(self, nodes: Sequence[Node]) -> None:
+        """Rebind tensors whose shape changes, and leave the gradients that are kept."""
+        loose = len(self._loose)
+        for handle, node in zip(self._loose, nodes[:loose], strict=True):
+            handle._rebind(node)
+        for handle, node in zip(self.traced.grads, nodes[loose:], strict=True):
+            handle.grad = Tensor(node)
