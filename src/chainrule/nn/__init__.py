@@ -32,6 +32,9 @@ from ._axis_activations import LogSoftmax as LogSoftmax
 from ._axis_activations import PReLU as PReLU
 from ._axis_activations import Softmax as Softmax
 from ._axis_activations import Softmin as Softmin
+from ._cells import GRUCell as GRUCell
+from ._cells import LSTMCell as LSTMCell
+from ._cells import RNNCell as RNNCell
 from ._containers import ModuleDict as ModuleDict
 from ._containers import ModuleList as ModuleList
 from ._containers import ParameterList as ParameterList
@@ -71,3 +74,6 @@ from ._pair_losses import MultiMarginLoss as MultiMarginLoss
 from ._pair_losses import PairwiseDistance as PairwiseDistance
 from ._pair_losses import TripletMarginLoss as TripletMarginLoss
 from ._parameter import Parameter as Parameter
+from ._recurrent import GRU as GRU
+from ._recurrent import LSTM as LSTM
+from ._recurrent import RNN as RNN
