@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ._measure import heading
 
-ALL = ("eager", "tutorials", "overhead", "training", "limits", "tables", "mnist")
+ALL = ("eager", "tutorials", "overhead", "training", "limits", "tables", "mnist", "ulp")
 
 
 def main(names: list[str]) -> int:
