@@ -1,8 +1,8 @@
 """Elementary functions for vectors and scalars of float32 and float64.
 
 All of them pass not-a-number on, are right at infinities and zeros, and are within 4 units in the
-last place everywhere (``docs/numerics.md`` has what was measured). Methods: range reduction by parts of ln 2 and
-pi / 2 after Cody and Waite (1980), polynomials of ``constants.py``.
+last place everywhere (``docs/numerics.md`` has what was measured). Methods: range reduction by
+parts of ln 2 and pi / 2 after Cody and Waite (1980), polynomials of ``constants.py``.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def log1p(e: Emitter, x: Value) -> Value:
     # What rounding 1 + x lost: which part it is depends on which is larger.
     lost = e.select(e.lt(x, 1.0), e.sub(x, e.sub(u, 1.0)), e.sub(1.0, e.sub(u, x)))
     exponent, f = _split(e, u, format)
-    # What was lost of the largest numbers is nothing, and their power's reciprocal no normal number.
+    # Of the largest numbers nothing is lost that counts; their power has no normal reciprocal.
     n = e.convert("fptosi", e.min(exponent, format.bias - 1.0), format.integer)
     f = e.fma(lost, _power_of_two(e, e.sub(0, n), format), f)
     made = _log_edges(e, x, -1.0, _log_of(e, exponent, f))
