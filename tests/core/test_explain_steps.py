@@ -17,6 +17,7 @@ from chainrule.explain._steps import Step, tree_of
 from chainrule.tensor import Tensor
 
 RNG = np.random.default_rng(7)
+BORDER: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (0, 1)), "dilation": (1, 2)}
 STRUCTURED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "matmul": ([RNG.normal(size=(2, 4, 3)), RNG.normal(size=(5, 4))], {"ta": True, "tb": True}),
     "sum": ([RNG.normal(size=(2, 3, 4))], {"axes": (0, 2), "keepdims": False}),
@@ -38,6 +39,29 @@ STRUCTURED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "scatter_add": (
         [RNG.normal(size=(2, 3)), np.array([[0, 2, 0], [1, 1, 1]])],
         {"axis": 1, "size": 4},
+    ),
+    "convolution": (
+        [RNG.normal(size=(2, 4, 4, 4)), RNG.normal(size=(4, 2, 2, 2))],
+        BORDER | {"groups": 2},
+    ),
+    "convolution_input": (
+        [RNG.normal(size=(2, 4, 2, 3)), RNG.normal(size=(4, 2, 2, 2))],
+        BORDER | {"groups": 2, "size": (4, 4)},
+    ),
+    "convolution_weight": (
+        [RNG.normal(size=(2, 4, 4, 4)), RNG.normal(size=(2, 4, 2, 3))],
+        BORDER | {"groups": 2, "kernel": (2, 2)},
+    ),
+    "max_pool": ([RNG.normal(size=(1, 2, 4, 4))], BORDER | {"window": (2, 2)}),
+    "max_pool_index": ([RNG.normal(size=(1, 2, 4, 4))], BORDER | {"window": (2, 2)}),
+    "max_pool_input": (
+        [RNG.normal(size=(1, 1, 2, 3)), np.array([[[[0, 1, 1], [8, 8, 15]]]])],
+        BORDER | {"window": (2, 2), "size": (4, 4)},
+    ),
+    "window_sum": ([RNG.normal(size=(1, 2, 4, 4))], BORDER | {"window": (2, 2)}),
+    "window_spread": (
+        [RNG.normal(size=(1, 2, 2, 3))],
+        BORDER | {"window": (2, 2), "size": (4, 4)},
     ),
     "random_bits": ([np.array([1, 2], np.uint32), np.array(0, np.int64)], {"shape": (2, 2)}),
 }

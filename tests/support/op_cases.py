@@ -17,6 +17,7 @@ from chainrule import dtypes, ops
 from chainrule.dtypes import DType
 from chainrule.ops.custom import Rule
 from chainrule.ops.scan import Body
+from chainrule.xp import numpy_
 
 FLOATS = (dtypes.float32, dtypes.float64)
 INTS = (dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.uint32)
@@ -326,6 +327,66 @@ def loops(draw: Any) -> Sample:
 BODIES: dict[DType, Body] = _bodies()
 
 
+@st.composite
+def windows(draw: Any, kind: str) -> Sample:
+    """Convolution and pooling in one to three dimensions; windows that reach over the border."""
+    rank = draw(st.sampled_from([1, 2, 2, 3]))
+    most = 3 if rank == 3 else 6
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+    window, stride, dilation = each(1, 3), each(1, 3), each(1, 2)
+    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation, strict=True)]
+    # Pooling's border is less than its window; a window over nothing but border has no maximum.
+    widest = 2 if "convolution" in kind else 1
+    padding = tuple(
+        tuple(draw(st.integers(0, min(widest, r - 1) if widest == 1 else 2)) for _ in range(2))
+        if widest == 2 or d == 1
+        else (0, 0)
+        for r, d in zip(reach, dilation, strict=True)
+    )
+    size = tuple(
+        max(r - a - b, 0) + draw(st.integers(1, most))
+        for r, (a, b) in zip(reach, padding, strict=True)
+    )
+    count = tuple(
+        (n + a + b - r) // s + 1
+        for n, (a, b), r, s in zip(size, padding, reach, stride, strict=True)
+    )
+    images = draw(st.integers(0, 3))
+    at: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
+    if "convolution" in kind:
+        groups, inner, outer = (draw(st.integers(1, 2)) for _ in range(3))
+        at["groups"] = groups
+        shapes = {
+            "x": (images, groups * inner, *size),
+            "w": (groups * outer, inner, *window),
+            "g": (images, groups * outer, *count),
+        }
+        if kind == "convolution":
+            names = "xw"
+        elif kind == "convolution_input":
+            names, at["size"] = "gw", size
+        else:
+            names, at["kernel"] = "xg", window
+        specs = tuple(Real(shapes[one], -1.5, 1.5) for one in names)
+        return Sample(specs, at, draw(SEEDS))
+    channels = draw(st.integers(1, 2))
+    at["window"] = window
+    if kind == "pool":
+        return Sample((Real((images, channels, *size)),), at, draw(SEEDS))
+    at["size"] = size
+    values = Real((images, channels, *count))
+    if kind == "spread":
+        return Sample((values,), at, draw(SEEDS))
+    seed = draw(SEEDS)
+    image = np.random.default_rng(seed).standard_normal((images, channels, *size))
+    attrs = {name: at[name] for name in ("window", "stride", "padding", "dilation")}
+    index = ops.MAX_POOL_INDEX.array(numpy_, image, **attrs)
+    return Sample((values, Fixed(index)), at, seed)
+
+
 def _unary(op: ops.Op, torch: Any, types: Any = FLOATS, smooth: bool = True, **attrs: Any) -> Case:
     return Case(op, one_input(*op.domain, attrs), torch, types, smooth)
 
@@ -403,6 +464,14 @@ def _torch_cases() -> list[Case]:
         Case(ops.RANDOM_BITS, bits(), None),
         Case(ops.ARGSORT, orders(descending=True), op_torch.argsort, EVERY),
         Case(ops.CUMSUM, orders(), lambda x, *, axis: x.cumsum(axis), NUMBERS),
+        Case(ops.CONVOLUTION, windows("convolution"), op_torch.convolution),
+        Case(ops.CONVOLUTION_INPUT, windows("convolution_input"), op_torch.convolution_input),
+        Case(ops.CONVOLUTION_WEIGHT, windows("convolution_weight"), op_torch.convolution_weight),
+        Case(ops.MAX_POOL, windows("pool"), op_torch.max_pool),
+        Case(ops.MAX_POOL_INDEX, windows("pool"), op_torch.max_pool_index),
+        Case(ops.MAX_POOL_INPUT, windows("back"), op_torch.max_pool_input),
+        Case(ops.WINDOW_SUM, windows("pool"), op_torch.window_sum),
+        Case(ops.WINDOW_SPREAD, windows("spread"), op_torch.window_spread),
         Case(ops.SCAN, loops(), op_torch.scan),
         Case(ops.CUSTOM, customs(), op_torch.custom, smooth=False),
     ]

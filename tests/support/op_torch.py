@@ -78,3 +78,67 @@ def total(x: Any, *, axes: Any, keepdims: bool) -> Any:
 
 def argsort(x: Any, *, axis: int, descending: bool) -> Any:
     return torch.argsort(x.double(), dim=axis, descending=descending, stable=True)
+
+
+def _bordered(x: Any, padding: Any, value: float = 0.0) -> Any:
+    flat = [amount for pair in reversed(padding) for amount in pair]
+    return torch.nn.functional.pad(x, flat, value=value)
+
+
+def convolution(x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    function = (torch.conv1d, torch.conv2d, torch.conv3d)[x.ndim - 3]
+    return function(_bordered(x, padding), w, None, stride, 0, dilation, groups)
+
+
+def _transpose(function: Any, shape: Any, g: Any) -> Any:
+    """The transpose of a linear function: its vector-Jacobian product, anywhere."""
+    anywhere = g.new_zeros(shape, requires_grad=True)
+    value = function(anywhere.detach())
+    (found,) = torch.autograd.grad(function(anywhere), anywhere, g, create_graph=True)
+    return found if g.requires_grad or value.requires_grad else found.detach()
+
+
+def convolution_input(g: Any, w: Any, *, size: Any, **at: Any) -> Any:
+    shape = (g.shape[0], w.shape[1] * at["groups"], *size)
+    return _transpose(lambda x: convolution(x, w, **at), shape, g)
+
+
+def convolution_weight(x: Any, g: Any, *, kernel: Any, **at: Any) -> Any:
+    shape = (g.shape[1], x.shape[1] // at["groups"], *kernel)
+    return _transpose(lambda w: convolution(x, w, **at), shape, g)
+
+
+def _unfolded(x: Any, window: Any, stride: Any, padding: Any, dilation: Any, value: float) -> Any:
+    """The elements of all windows on one last axis, in row-major order."""
+    x = _bordered(x, padding, value)
+    for axis, (k, step, gap) in enumerate(zip(window, stride, dilation, strict=True)):
+        x = x.unfold(2 + axis, (k - 1) * gap + 1, step)[..., ::gap]
+    return x.flatten(2 + len(window))
+
+
+def max_pool_index(x: Any, *, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    size = x.shape[2:]
+    numbers = torch.arange(size.numel(), dtype=torch.float64).reshape(1, 1, *size)
+    places = _unfolded(numbers, window, stride, padding, dilation, -1)
+    values = _unfolded(x, window, stride, padding, dilation, float("-inf"))
+    best = values.argmax(-1, keepdim=True)
+    return places.expand(values.shape).gather(-1, best).squeeze(-1).long()
+
+
+def max_pool(x: Any, **at: Any) -> Any:
+    index = max_pool_index(x, **at)
+    return x.flatten(2).gather(2, index.flatten(2)).reshape(index.shape)
+
+
+def max_pool_input(g: Any, index: Any, *, size: Any, **at: Any) -> Any:
+    shape = (*g.shape[:2], *size)
+    flat = g.new_zeros((*g.shape[:2], torch.Size(size).numel()))
+    return flat.scatter_add(2, index.flatten(2), g.flatten(2)).reshape(shape)
+
+
+def window_sum(x: Any, *, window: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    return _unfolded(x, window, stride, padding, dilation, 0.0).sum(-1)
+
+
+def window_spread(g: Any, *, size: Any, **at: Any) -> Any:
+    return _transpose(lambda x: window_sum(x, **at), (*g.shape[:2], *size), g)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..graph.node import Node
+from . import _window_rules
 from ._drawing import Array
 from ._expression import (
     INDEX_LETTERS,
@@ -296,7 +297,7 @@ def drawn(node: Node, index: Index) -> Tree:
 
 
 def ranked(node: Node, index: Index) -> Tree:
-    """A place in the order of a whole line: it follows from all its elements at once."""
+    """A place in the order of a line or window: it follows from all its elements at once."""
     return Element(node, index)
 
 
@@ -331,6 +332,8 @@ RULES: dict[str, Rule] = {
     "take_add": take_add,
     "gather": gather,
     "scatter_add": scatter_add,
+    **_window_rules.RULES,
+    "max_pool_index": ranked,
     "iota": iota,
     "random_bits": drawn,
     "scan": of_loop,

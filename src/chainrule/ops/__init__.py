@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph.node import CONSTANT as CONSTANT
 from ..graph.node import INPUT as INPUT
 from ..graph.node import Op as Op
-from . import custom, elementwise, index, order, reduction, scan, shape
+from . import convolution, custom, elementwise, index, order, pooling, reduction, scan, shape
 from ._apply import apply as apply
 from ._apply import cast_node as cast_node
 from ._apply import constant as constant
@@ -13,6 +13,9 @@ from ._apply import constant_array as constant_array
 from ._apply import literal_dtype as literal_dtype
 from ._apply import where_am_i as where_am_i
 from ._runtime import runtime as runtime
+from .convolution import CONVOLUTION as CONVOLUTION
+from .convolution import CONVOLUTION_INPUT as CONVOLUTION_INPUT
+from .convolution import CONVOLUTION_WEIGHT as CONVOLUTION_WEIGHT
 from .custom import CUSTOM as CUSTOM
 from .elementwise import ABS as ABS
 from .elementwise import ADD as ADD
@@ -59,6 +62,11 @@ from .index import TAKE as TAKE
 from .index import TAKE_ADD as TAKE_ADD
 from .order import ARGSORT as ARGSORT
 from .order import CUMSUM as CUMSUM
+from .pooling import MAX_POOL as MAX_POOL
+from .pooling import MAX_POOL_INDEX as MAX_POOL_INDEX
+from .pooling import MAX_POOL_INPUT as MAX_POOL_INPUT
+from .pooling import WINDOW_SPREAD as WINDOW_SPREAD
+from .pooling import WINDOW_SUM as WINDOW_SUM
 from .product import MATMUL as MATMUL
 from .reduction import AMAX as AMAX
 from .reduction import ARGMAX as ARGMAX
@@ -84,6 +92,8 @@ ALL: tuple[Op, ...] = (
     *shape.ALL,
     *index.ALL,
     *order.ALL,
+    *convolution.ALL,
+    *pooling.ALL,
     *scan.ALL,
     *custom.ALL,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EngineError
 from ..graph.node import CONSTANT, INPUT, Node, Op
-from . import elementwise, index, order, product, reduction, shape
+from . import convolution, elementwise, index, order, pooling, product, reduction, shape
 from ._apply import apply
 
 Pair = tuple[Any, bool]
@@ -118,6 +118,64 @@ def _offset(op: Op, node: Node, value: Any, places: Any, size: int) -> Any:
     return result.permute(tuple(axes))
 
 
+def _joined(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
+    """Pooling: the batch of images of each member as one batch."""
+    spread = [_spread(pair, size) for pair in pairs]
+    flat = [value.reshape((size * value.shape[1], *value.shape[2:])) for value in spread]
+    result = apply(op, *flat, **node.attrs)
+    return result.reshape((size, *node.shape))
+
+
+def _convolution(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
+    """Members as more images where they share the weight, else as more groups of channels.
+
+    As groups, every operand's channels become (groups, members, channels of a group).
+    """
+    what = op.name
+    if what != "convolution_weight" and not pairs[1][1]:
+        return _more_images(op, node, pairs, size)
+    groups = node.attrs["groups"]
+    roles = {
+        "convolution": ("image", "weight", "image"),
+        "convolution_input": ("image", "weight", "image"),
+        "convolution_weight": ("image", "image", "weight"),
+    }[what]
+    packed = [
+        _pack(_spread(pair, size), role, groups)
+        for pair, role in zip(pairs, roles[:2], strict=True)
+    ]
+    result = apply(op, *packed, **(dict(node.attrs) | {"groups": groups * size}))
+    return _unpack(result, roles[2], groups, size)
+
+
+def _more_images(op: Op, node: Node, pairs: Sequence[Pair], size: int) -> Any:
+    (x, _), (w, _) = pairs
+    flat = x.reshape((size * x.shape[1], *x.shape[2:]))
+    return apply(op, flat, w, **node.attrs).reshape((size, *node.shape))
+
+
+def _pack(value: Any, role: str, groups: int) -> Any:
+    """(B, N, G c, \\*S) as (N, G B c, \\*S); a weight's (B, G o, c, \\*K) as (G B o, c, \\*K)."""
+    size, axis = value.shape[0], 2 if role == "image" else 1
+    own = value.shape[axis] // groups
+    parted = value.reshape((*value.shape[:axis], groups, own, *value.shape[axis + 1 :]))
+    rest = tuple(range(axis + 1, parted.ndim))
+    order = (1, 2, 0, *rest) if role == "image" else (1, 0, *rest)
+    moved = parted.permute(order)
+    lead = moved.shape[:1] if role == "image" else ()
+    return moved.reshape((*lead, groups * size * own, *value.shape[axis + 1 :]))
+
+
+def _unpack(value: Any, role: str, groups: int, size: int) -> Any:
+    """The reverse of :func:`_pack`."""
+    axis = 1 if role == "image" else 0
+    own = value.shape[axis] // (groups * size)
+    parted = value.reshape((*value.shape[:axis], groups, size, own, *value.shape[axis + 1 :]))
+    rest = tuple(range(axis + 2, parted.ndim))
+    moved = parted.permute((axis + 1, *range(axis + 1), *rest))
+    return moved.reshape((size, *value.shape[:axis], groups * own, *value.shape[axis + 1 :]))
+
+
 RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
     **{
         op.name: _broadcast
@@ -146,6 +204,8 @@ RULES: dict[str, Callable[[Op, Node, Sequence[Pair], int], Any]] = {
     index.SCATTER_ADD.name: _gather,
     order.ARGSORT.name: _ordered,
     order.CUMSUM.name: _ordered,
+    **{op.name: _convolution for op in convolution.ALL},
+    **{op.name: _joined for op in pooling.ALL},
 }
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from ..dtypes import DType
 from ..graph.node import CONSTANT, Node, Op
+from . import convolution as c
 from . import elementwise as e
 from . import index as i
 from . import order as o
+from . import pooling as p
 from . import reduction as r
 from . import shape as s
 from ._apply import (
@@ -272,6 +274,46 @@ class Expr(Node):
     def scatter_add(self, index: Node, axis: int, size: int) -> Expr:
         """The transpose of gather."""
         result: Expr = apply(i.SCATTER_ADD, self, index, axis=axis, size=size)
+        return result
+
+    def convolution(self, w: Node, **at: Any) -> Expr:
+        """Cross-correlation with a weight."""
+        result: Expr = apply(c.CONVOLUTION, self, w, **at)
+        return result
+
+    def convolution_input(self, w: Node, **at: Any) -> Expr:
+        """The transpose of convolution, from the output to the input."""
+        result: Expr = apply(c.CONVOLUTION_INPUT, self, w, **at)
+        return result
+
+    def convolution_weight(self, g: Node, **at: Any) -> Expr:
+        """The transpose of convolution, from the output to the weight."""
+        result: Expr = apply(c.CONVOLUTION_WEIGHT, self, g, **at)
+        return result
+
+    def max_pool(self, **at: Any) -> Expr:
+        """The largest element of each window."""
+        result: Expr = apply(p.MAX_POOL, self, **at)
+        return result
+
+    def max_pool_index(self, **at: Any) -> Expr:
+        """Where the largest element of each window stands."""
+        result: Expr = apply(p.MAX_POOL_INDEX, self, **at)
+        return result
+
+    def max_pool_input(self, index: Node, **at: Any) -> Expr:
+        """Each value added where its window's largest element stands."""
+        result: Expr = apply(p.MAX_POOL_INPUT, self, index, **at)
+        return result
+
+    def window_sum(self, **at: Any) -> Expr:
+        """The sum of each window."""
+        result: Expr = apply(p.WINDOW_SUM, self, **at)
+        return result
+
+    def window_spread(self, **at: Any) -> Expr:
+        """The transpose of window_sum."""
+        result: Expr = apply(p.WINDOW_SPREAD, self, **at)
         return result
 
 

@@ -9,6 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._windows_jax import convolution as convolution
+from ._windows_jax import convolution_input as convolution_input
+from ._windows_jax import convolution_weight as convolution_weight
+from ._windows_jax import max_pool as max_pool
+from ._windows_jax import max_pool_index as max_pool_index
+from ._windows_jax import max_pool_input as max_pool_input
+from ._windows_jax import window_spread as window_spread
+from ._windows_jax import window_sum as window_sum
+
 Array = Any
 
 add, subtract, multiply, divide = jnp.add, jnp.subtract, jnp.multiply, jnp.divide

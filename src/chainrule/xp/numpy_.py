@@ -10,6 +10,14 @@ import numpy as np
 from .. import random as _random
 from ..errors import IndexRangeError
 from ._erf import erf as erf
+from ._windows_numpy import convolution as convolution
+from ._windows_numpy import convolution_input as convolution_input
+from ._windows_numpy import convolution_weight as convolution_weight
+from ._windows_numpy import max_pool as max_pool
+from ._windows_numpy import max_pool_index as max_pool_index
+from ._windows_numpy import max_pool_input as max_pool_input
+from ._windows_numpy import window_spread as window_spread
+from ._windows_numpy import window_sum as window_sum
 
 # Arrays are NumPy's; its stubs leave reductions with computed axes untyped.
 Array = Any
