@@ -87,15 +87,8 @@ class Compiled:
         """Run it, compiling first where these shapes are new."""
         if STATE.trace is not None:
             return self.function(*args, **kwargs)
-        key = None
-        if not kwargs and all(type(one) is Tensor for one in args):
-            key = (
-                VERSION.count,
-                STATE.grad_enabled,
-                STATE.default_dtype,
-                *[one._node.aval for one in args],
-                *[one._node.requires_grad for one in args],
-            )
+        key = None if kwargs else _shortcut(args)
+        if key is not None:
             found = self._shortcuts.get(key)
             if found is not None:
                 return found(args)
@@ -169,6 +162,18 @@ def build(traced: Traced, engine: str, device: str | None) -> Any:
         return runners.Resident(traced)
     room = importlib.import_module("chainrule.engines.numpy")
     return Plain(traced, room.compile_graph(traced.graph))
+
+
+def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
+    """A key for a call with nothing but tensors, quicker made than the full one."""
+    key: list[Any] = [VERSION.count, STATE.grad_enabled, STATE.default_dtype]
+    for one in args:
+        if type(one) is not Tensor:
+            return None
+        node = one._node
+        key.append(node.aval)
+        key.append(node.requires_grad)
+    return tuple(key)
 
 
 class Plain:

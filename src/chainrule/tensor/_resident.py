@@ -59,11 +59,12 @@ class Resident:
             else:
                 loose.append((output, handle))
         self.traced = traced
-        self.program = compile_graph(graph, state=[pair[:2] for pair in state])
-        self._state = [(handle, source) for source, _, handle in state]
-        self._stored = [Stored(self.program, source) for source, _, _ in state]
         taken = {source for source, _, _ in state}
         self._read = [(h, places[id(h)]) for h in traced.captured if places[id(h)] not in taken]
+        lasting = {number for _, number in self._read}
+        self.program = compile_graph(graph, state=[pair[:2] for pair in state], lasting=lasting)
+        self._state = [(handle, source) for source, _, handle in state]
+        self._stored = [Stored(self.program, source) for source, _, _ in state]
         self._seen: list[Node | None] = [None] * len(self._read)
         numbers = enumerate(traced.getters, first + len(traced.captured))
         self._numbers = [(getter, number) for number, getter in numbers]
@@ -72,6 +73,7 @@ class Resident:
         outputs = [*range(traced.results), *(output for output, _ in loose)]
         outputs += range(traced.results + len(traced.rebound), len(graph.outputs))
         self._avals = [graph.outputs[output].aval for output in outputs]
+        self._single = len(outputs) == 1 and type(traced.structure) is Position
 
     def __call__(self, tensors: Sequence[Tensor]) -> Any:
         """Run it on the arguments; tensors from outside are read and rebound."""
@@ -81,18 +83,22 @@ class Resident:
                 program.write(number, tensor._node.value())
             self._take()
             arrays = program.run()
+        if self._single:
+            return Tensor(Expr(INPUT, (), NO_ATTRS, self._avals[0], arrays[0]))
+        return self._several(arrays)
+
+    def _several(self, arrays: Sequence[Array]) -> Any:
+        """What the function returned; gradients and tensors of new shapes go where they belong."""
         made = [
             Expr(INPUT, (), NO_ATTRS, aval, array)
             for aval, array in zip(self._avals, arrays, strict=True)
         ]
-        traced = self.traced
-        results = traced.results
-        if len(made) > results:
-            self._give(made[results:])
-        structure = traced.structure
-        if type(structure) is Position:
-            return Tensor(made[structure])
-        return rebuild(structure, [Tensor(node) for node in made[:results]])
+        results, rest = self.traced.results, iter(made[self.traced.results :])
+        for handle in self._loose:
+            handle._rebind(next(rest))
+        for handle in self.traced.grads:
+            handle.grad = Tensor(next(rest))
+        return rebuild(self.traced.structure, [Tensor(node) for node in made[:results]])
 
     def _take(self) -> None:
         """Write what the step reads from outside, where it is not in the program yet."""
@@ -129,11 +135,3 @@ class Resident:
         other = held()
         if other is not None:
             other.read()
-
-    def _give(self, nodes: Sequence[Node]) -> None:
-        """Rebind tensors whose shape changes, and leave the gradients that are kept."""
-        loose = len(self._loose)
-        for handle, node in zip(self._loose, nodes[:loose], strict=True):
-            handle._rebind(node)
-        for handle, node in zip(self.traced.grads, nodes[loose:], strict=True):
-            handle.grad = Tensor(node)

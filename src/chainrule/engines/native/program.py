@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ def compile_graph(
     *,
     threads: int | None = None,
     state: Sequence[tuple[int, int]] = (),
+    lasting: Collection[int] = (),
 ) -> Program:
     """Compile a graph into one native function.
 
@@ -38,6 +39,8 @@ def compile_graph(
         state: (input position, output position): the output takes the input's place in the next
             call. Such an input lies in the program's memory, is written by :meth:`Program.write`
             and is not among the arrays of a call; its output is read by :meth:`Program.read`.
+        lasting: positions of inputs that stay the same array for many calls, and are read where
+            they lie however small they are.
 
     Returns:
         A program: called with one array for each input, it gives one array for each output.
@@ -61,7 +64,9 @@ def compile_graph(
     prepared, rewrites = prepare(graph, set(range(len(graph.outputs))))
     workshop.add_time("simplify", started)
     replaced = dict(state)
-    inputs = [_input_buffer(node, k, k in replaced) for k, node in enumerate(graph.inputs)]
+    inputs = [
+        _input_buffer(node, k, k in replaced, k in lasting) for k, node in enumerate(graph.inputs)
+    ]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
     updates = [(graph.inputs[source], prepared.outputs[output]) for source, output in state]
     written = {output for _, output in state}
@@ -78,10 +83,11 @@ def compile_graph(
     return Program(built, inputs, outputs, [source for source, _ in state])
 
 
-def _input_buffer(node: Node, number: int, resident: bool) -> Buffer:
+def _input_buffer(node: Node, number: int, resident: bool, lasting: bool) -> Buffer:
     """Large inputs are read where the caller has them, as far as the table of pointers goes."""
     label = node.name or f"input {number}"
-    if resident or number >= TABLE_ENTRIES or node.size * node.dtype.itemsize <= _COPIED:
+    small = node.size * node.dtype.itemsize <= _COPIED and not lasting
+    if resident or small or number >= TABLE_ENTRIES:
         return buffer_for(node, label, kept=True)
     return buffer_for(node, label, pointer=f"input{number}")
 
@@ -163,7 +169,7 @@ class Program:
         """
         place = self._places[number]
         if place is not None:
-            np.copyto(place, array)
+            place[...] = array
             return False
         held = np.ascontiguousarray(array)
         self._held[number] = held
