@@ -285,3 +285,54 @@ def test_the_update_is_the_epilogue_of_the_weight_gradient() -> None:
         if argument.writes and not argument.buffer.kept
     ]
     assert (37, INPUTS) not in written and (12, 37) not in written and (37,) not in written
+
+
+def test_each_step_reads_its_row_of_the_run_time_numbers() -> None:
+    table = np.array([[0.1], [0.0], [0.3]])
+    turns = np.array([0, 0, 2, 1, 2, 2, 0], np.int32)
+    reports, states = [], []
+    for threads in (1, 2):
+        loop, made = compiled(trained(), data(), threads)
+        reports.append(loop.run(order(), PLAN, table, turns))
+        states.append([loop.read(k).tobytes() for k in range(len(made.captured))])
+    loop, made = compiled(trained(), data())
+    rows, alone = order(), []
+    for variant, turn in zip(PLAN, turns, strict=True):
+        alone.append(loop.run(rows, [variant], table[turn]))
+        rows = rows[BATCH[variant] :]
+    states.append([loop.read(k).tobytes() for k in range(len(made.captured))])
+    reports.append(np.concatenate(alone))
+    assert reports[0].tobytes() == reports[1].tobytes() == reports[2].tobytes()
+    assert states[0] == states[1] == states[2]
+    with pytest.raises(ShapeError, match="turns must name one of 3 rows"):
+        loop.run(order(), PLAN, table, turns + 1)
+
+
+def test_a_step_that_looks_takes_its_rows_from_other_data_and_none_from_the_plan() -> None:
+    work, (x, y) = trained(), data()
+    _, step = work.trace(x[:100], y[:100])
+
+    def look(x: Any, y: Any) -> Any:
+        return work.loss(work.model(x), y), x.sum()
+
+    seen = cr.trace(look, cr.tensor(x[:100]), cr.tensor(y[:100]))
+    state = tuple((seen.arguments + k, -1) for k in range(len(seen.captured)))
+    peek = Step(seen.graph, state, (0, 1), (), (0, 1), peeks=True)
+    other = Step(seen.graph, state, (0, 1), (), (0, 1), data=2)
+    shorter = x[:120] + 1, y[:120]
+    loop = native.compile_loop([step, peek, other], [x, y, *shorter])
+    for k, handle in enumerate(seen.captured):
+        loop.write(k, handle.node.value())
+    rows = np.concatenate([np.arange(50, 150), np.arange(100), np.arange(20, 120)])
+    done, (losses, peeked, others) = loop.reports(rows, [1, 0, 2, 0], [0.1])
+    assert done == 4 and losses.shape == (2, 1) and peeked.shape == others.shape == (1, 2)
+    assert peeked[0, 0] == losses[0, 0]
+    np.testing.assert_allclose(peeked[0, 1], x[50:150].sum(), rtol=1e-4)
+    np.testing.assert_allclose(others[0, 1], shorter[0][:100].sum(), rtol=1e-4)
+    assert losses[1, 0] != losses[0, 0]
+    with pytest.raises(EngineError, match="different numbers of sums"):
+        loop.run(rows, [0], [0.1])
+    with pytest.raises(ShapeError, match="index 120 is outside of data with 120 rows"):
+        loop.reports(np.arange(50, 150), [2], [0.1])
+    with pytest.raises(ShapeError, match="takes 100 indices but 99"):
+        loop.reports(rows[:99], [1], [0.1])

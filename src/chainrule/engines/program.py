@@ -17,8 +17,11 @@ class Step:
             step. An input named here with output -1 is read and never written.
         batch: input positions filled with rows of the data arrays, in the arrays' order, gathered
             along axis 0 by this step's indices.
-        scalars: input positions that stay the same through one call of the loop.
+        scalars: input positions of the run-time numbers, which a loop takes from a table: each
+            step of a plan says from which of its rows.
         sums: output positions of 0-d values that are reported for every step.
+        data: the data array that the first of `batch` is filled from; the others follow it.
+        peeks: whether the step after this one takes the same rows again.
     """
 
     graph: Graph
@@ -26,3 +29,5 @@ class Step:
     batch: tuple[int, ...]
     scalars: tuple[int, ...]
     sums: tuple[int, ...]
+    data: int = 0
+    peeks: bool = False

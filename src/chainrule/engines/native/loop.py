@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...dtypes import int32
+from ...dtypes import float64, int32
 from ...errors import EngineError, ShapeError
 from ...graph.node import Node
 from ..program import Step
@@ -32,7 +32,7 @@ def compile_loop(
 
     Args:
         steps: the variants of the step (a full batch, the remainder, an evaluation); they share
-            their state, in order, and their kernels.
+            their state and their run-time numbers, in order, and their kernels.
         data: arrays whose rows the batches are gathered from; they are read in place and must not
             change while the loop runs. Data of another dtype than the step's is converted as it is
             gathered.
@@ -42,7 +42,7 @@ def compile_loop(
         EngineError: when an op has no form on this engine, naming the op, its layer and its line.
         ShapeError: when the data or the variants do not fit each other.
     """
-    return Loop(_Planner(steps, data, threads).build())
+    return Loop(_Planner(steps, data, threads).build(), steps)
 
 
 class _Planner:
@@ -53,7 +53,6 @@ class _Planner:
         self.data = [np.ascontiguousarray(array) for array in data]
         self.workshop = Workshop(threads)
         self.state: list[Buffer] = []
-        self.scalars: list[Buffer] = []
         self.sources = [data_buffer(array, k) for k, array in enumerate(self.data)]
         self.indices = Buffer("indices", (1 << 40,), int32, (1,), pointer="indices")
         self._check()
@@ -63,12 +62,12 @@ class _Planner:
             raise EngineError("a loop needs at least one step")
         first = self.steps[0]
         for step in self.steps:
-            if len(step.state) != len(first.state) or len(step.sums) != len(first.sums):
-                raise EngineError("the steps of a loop must share their state and their sums")
-            if len(step.batch) > len(self.data):
+            if len(step.state) != len(first.state):
+                raise EngineError("the steps of a loop must share their state")
+            if step.data + len(step.batch) > len(self.data):
                 raise EngineError(
                     f"a step takes {len(step.batch)} batch inputs but there are"
-                    f" {len(self.data)} data arrays"
+                    f" {len(self.data) - step.data} data arrays"
                 )
         if len(self.data) > TABLE_ENTRIES:
             raise EngineError(f"a loop takes at most {TABLE_ENTRIES} data arrays")
@@ -76,26 +75,26 @@ class _Planner:
     def build(self) -> Built:
         """Plan all variants and compile them."""
         planned = [self._plan(step) for step in self.steps]
-        rows = [_rows(step) for step in self.steps]
+        rows = [0 if step.peeks else _rows(step) for step in self.steps]
         outside = {source.pointer or "": k for k, source in enumerate(self.sources)}
         return self.workshop.build(
             planned,
             rows,
-            len(self.steps[0].sums),
+            [len(step.sums) for step in self.steps],
             self.state,
-            self.scalars,
+            max(len(step.scalars) for step in self.steps),
             outside,
             self.data,
         )
 
-    def _shared(self, known: list[Buffer], number: int, node: Node, label: str) -> Buffer:
-        """The buffer of the state (or number) of a position, the same for all steps."""
-        if number == len(known):
-            known.append(buffer_for(node, node.name or f"{label} {number}", kept=True))
-        buffer = known[number]
+    def _shared(self, number: int, node: Node) -> Buffer:
+        """The buffer of the state of a position, the same for all steps."""
+        if number == len(self.state):
+            self.state.append(buffer_for(node, node.name or f"state {number}", kept=True))
+        buffer = self.state[number]
         if buffer.shape != node.shape or buffer.dtype is not node.dtype:
             raise ShapeError(
-                f"the steps of a loop do not share {label} {number}.\n"
+                f"the steps of a loop do not share state {number}.\n"
                 f"  given: {node.aval!r}\n  expected: {buffer.dtype.name}{list(buffer.shape)}"
             )
         return buffer
@@ -109,13 +108,12 @@ class _Planner:
         leaves: dict[Node, Buffer] = {}
         for number, (source, _) in enumerate(step.state):
             node = graph.inputs[source]
-            leaves[node] = self._shared(self.state, number, node, "state")
+            leaves[node] = self._shared(number, node)
         for number, source in enumerate(step.scalars):
-            node = graph.inputs[source]
-            leaves[node] = self._shared(self.scalars, number, node, "number")
+            leaves[graph.inputs[source]] = _number(number, graph.inputs[source])
         first = [
             self._gather(graph.inputs[source], number, leaves)
-            for number, source in enumerate(step.batch)
+            for number, source in enumerate(step.batch, step.data)
         ]
         updates = [
             (graph.inputs[source], prepared.outputs[output])
@@ -132,6 +130,17 @@ class _Planner:
         )
 
 
+def _number(number: int, node: Node) -> Buffer:
+    """A run-time number: a place in the row of the table that the step is given."""
+    if node.dtype is not float64 or node.shape:
+        raise ShapeError(
+            f"a run-time number must be one of float64.\n  given: {node.aval!r}\n"
+            "  fix: read it as float64 and cast it in the step"
+        )
+    label = node.name or f"number {number}"
+    return buffer_for(node, label, pointer="numbers", offset=8 * number)
+
+
 def _changes(step: Step, source: int, output: int) -> bool:
     return output >= 0 and step.graph.outputs[output] is not step.graph.inputs[source]
 
@@ -144,10 +153,73 @@ def _rows(step: Step) -> int:
     return lengths.pop() if lengths else 0
 
 
-def _check_range(rows: Array, length: int) -> None:
-    low, high = int(rows.min()), int(rows.max())
-    if low < 0 or high >= length:
-        raise ShapeError(f"index {low if low < 0 else high} is outside of data with {length} rows")
+class _Reach:
+    """Which rows the steps of a plan read, and of how long data.
+
+    Args:
+        steps: the variants.
+        data: the data arrays.
+    """
+
+    def __init__(self, steps: Sequence[Step], data: Sequence[Array]) -> None:
+        self._reads = np.array([_rows(step) for step in steps])
+        self._takes = np.where([step.peeks for step in steps], 0, self._reads)
+        lengths = [
+            [len(array) for array in data[step.data : step.data + len(step.batch)]]
+            for step in steps
+        ]
+        self._lengths = np.array([min(each, default=0) for each in lengths])
+
+    def check(self, rows: Array, plan: Array) -> None:
+        """Refuse a plan that takes more rows than are given, or rows that the data do not have.
+
+        Raises:
+            ShapeError: naming the number or the index.
+        """
+        if not plan.size:
+            return
+        if not 0 <= int(plan.min()) <= int(plan.max()) < len(self._reads):
+            raise ShapeError(
+                f"the plan names a step that does not exist; there are {len(self._reads)}"
+            )
+        used = np.flatnonzero(np.bincount(plan, minlength=len(self._reads)))
+        needed = self._needed(plan, used)
+        if rows.size < needed:
+            raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
+        if needed:
+            self._check_range(rows[:needed], plan, used)
+
+    def _needed(self, plan: Array, used: Array) -> int:
+        if len(used) == 1 and self._takes[used[0]]:
+            return int(plan.size * self._takes[used[0]])
+        ends = np.cumsum(self._takes[plan])
+        # A step that only looks reads beyond what was taken.
+        return int((ends - self._takes[plan] + self._reads[plan]).max())
+
+    def _check_range(self, rows: Array, plan: Array, used: Array) -> None:
+        low, high = int(rows.min()), int(rows.max())
+        short, long = int(self._lengths[used].min()), int(self._lengths[used].max())
+        if low >= 0 and high < short:
+            return
+        limits = np.repeat(self._lengths[plan], self._takes[plan])
+        beyond = np.flatnonzero(rows[: len(limits)] >= limits)
+        if low < 0 or high >= long or len(beyond):
+            index = low if low < 0 else int(rows[beyond[0]]) if len(beyond) else high
+            length = int(limits[beyond[0]]) if len(beyond) else short
+            raise ShapeError(f"index {index} is outside of data with {length} rows")
+
+
+def _apart(report: Array, steps: Array, widths: Sequence[int]) -> list[Array]:
+    """What each variant reported, from what all steps reported one behind the other."""
+    if len(set(widths)) == 1:
+        rows = report[: steps.size * widths[0]].reshape(steps.size, widths[0])
+        return [rows] if len(widths) == 1 else [rows[steps == k] for k in range(len(widths))]
+    each = np.asarray(widths)[steps]
+    starts = np.cumsum(each) - each
+    return [
+        report[starts[steps == variant][:, None] + np.arange(width)]
+        for variant, width in enumerate(widths)
+    ]
 
 
 class Loop:
@@ -156,8 +228,9 @@ class Loop:
     Made by :func:`compile_loop`.
     """
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, steps: Sequence[Step]) -> None:
         self._built = built
+        self._reach = _Reach(steps, built.data)
         self._kinds = [(array.shape, array.dtype) for array in built.data]
         self._lock = threading.Lock()
 
@@ -171,45 +244,87 @@ class Loop:
         """How many threads run a step."""
         return self._built.threads
 
-    def run(self, indices: Array, plan: Array, scalars: Sequence[float] | Array = ()) -> Array:
+    def run(
+        self,
+        indices: Array,
+        plan: Array,
+        scalars: Sequence[float] | Array = (),
+        turns: Array | None = None,
+    ) -> Array:
         """Run steps natively, one after the other.
 
         Args:
             indices: which rows of the data, int32; each step takes its rows where the one before
                 stopped.
             plan: which variant each step is, int32.
-            scalars: the run-time numbers, in the order of ``Step.scalars``.
+            scalars: the run-time numbers, in the order of ``Step.scalars``; or a table of them,
+                (turns, numbers), such as the learning rate of each epoch.
+            turns: which row of that table each step reads, int32; None is the first for all.
 
         Returns:
             float64 of shape (steps, sums); fewer rows when :meth:`stop` was called meanwhile.
 
         Raises:
             ShapeError: when the indices do not suffice, or a number is missing.
+            EngineError: when the variants report different numbers of sums: :meth:`reports`.
         """
+        widths = set(self._built.sums)
+        if len(widths) > 1:
+            raise EngineError(
+                f"the variants of this loop report different numbers of sums: {sorted(widths)}.\n"
+                "  fix: loop.reports(...) gives those of each variant apart"
+            )
+        report, done = self._run(*self._checked(indices, plan, scalars, turns))
+        width = widths.pop()
+        return report[: done * width].reshape(done, width)
+
+    def reports(
+        self,
+        indices: Array,
+        plan: Array,
+        scalars: Sequence[float] | Array = (),
+        turns: Array | None = None,
+    ) -> tuple[int, list[Array]]:
+        """Run steps as :meth:`run` does, and give what each variant reported apart.
+
+        Returns:
+            How many steps were run; and for each variant float64 of shape (times, sums).
+        """
+        rows, steps, numbers, which = self._checked(indices, plan, scalars, turns)
+        report, done = self._run(rows, steps, numbers, which)
+        return done, _apart(report, steps[:done], self._built.sums)
+
+    def _run(self, rows: Array, steps: Array, numbers: Array, turns: Array) -> tuple[Array, int]:
+        with self._lock:
+            return self._built.run(rows, steps, numbers, turns)
+
+    def _checked(
+        self, indices: Array, plan: Array, scalars: Sequence[float] | Array, turns: Array | None
+    ) -> tuple[Array, Array, Array, Array]:
+        """A plan as the native loop takes it."""
         steps = np.ascontiguousarray(plan, np.int32)
         rows = np.ascontiguousarray(indices, np.int32)
-        self._check(rows, steps, scalars)
-        with self._lock:
-            return self._built.run(rows, steps, [float(number) for number in scalars])
-
-    def _check(self, rows: Array, steps: Array, scalars: Sequence[float] | Array) -> None:
-        built = self._built
-        if steps.size and not 0 <= int(steps.min()) <= int(steps.max()) < len(built.rows):
-            raise ShapeError(
-                f"the plan names a step that does not exist; there are {len(built.rows)}"
-            )
-        needed = int(np.asarray(built.rows)[steps].sum()) if steps.size else 0
-        if rows.size < needed:
-            raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
-        if len(built.data) != len(self._kinds):
+        if len(self._built.data) != len(self._kinds):
             raise EngineError("this loop was released.\n  fix: bind(data) gives it data again")
-        if needed and built.data:
-            _check_range(rows[:needed], min(len(array) for array in built.data))
-        if len(scalars) != len(built.scalars):
+        self._reach.check(rows, steps)
+        numbers = np.ascontiguousarray(scalars, np.float64)
+        numbers = numbers[None] if numbers.ndim == 1 else numbers
+        if numbers.ndim != 2 or numbers.shape[1] != self._built.numbers:
             raise ShapeError(
-                f"the loop takes {len(built.scalars)} run-time numbers"
-                f" but {len(scalars)} were given"
+                f"the loop takes {self._built.numbers} run-time numbers"
+                f" but {numbers.shape[-1]} were given"
             )
+        if turns is None:
+            return rows, steps, numbers, np.zeros(steps.size, np.int32)
+        which = np.ascontiguousarray(turns, np.int32)
+        if which.shape != steps.shape or (
+            which.size and not 0 <= int(which.min()) <= int(which.max()) < len(numbers)
+        ):
+            raise ShapeError(
+                f"turns must name one of {len(numbers)} rows of numbers for each of"
+                f" {steps.size} steps.\n  given: {which}"
+            )
+        return rows, steps, numbers, which
 
     def bind(self, data: Sequence[Array]) -> None:
         """Read other data from now on; nothing is compiled anew.
@@ -277,11 +392,9 @@ class Loop:
         Raises:
             EngineError: on processors whose clock programs may not read.
         """
-        steps = np.ascontiguousarray(plan, np.int32)
-        rows = np.ascontiguousarray(indices, np.int32)
-        self._check(rows, steps, scalars)
+        checked = self._checked(indices, plan, scalars, None)
         with self._lock:
-            return profile(self._built, rows, steps, [float(number) for number in scalars])
+            return profile(self._built, *checked)
 
     def llvm_ir(self) -> str:
         """The whole module in LLVM's language."""

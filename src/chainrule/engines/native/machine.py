@@ -34,9 +34,10 @@ class Built:
 
     Attributes:
         planned: the variants of the step.
-        rows: how many rows of data each takes.
-        sums: how many sums a step reports.
-        state, scalars: the shared buffers, in order.
+        rows: how many rows of data each takes from the indices.
+        sums: how many sums each reports.
+        state: the shared buffers, in order.
+        numbers: how many run-time numbers they share.
         layout: the arena's parts.
         arena: the memory.
         data: the outside arrays, kept alive.
@@ -45,9 +46,9 @@ class Built:
 
     planned: list[Planned]
     rows: list[int]
-    sums: int
+    sums: list[int]
     state: list[Buffer]
-    scalars: list[Buffer]
+    numbers: int
     layout: Layout
     arena: Array
     data: list[Array]
@@ -81,24 +82,40 @@ class Built:
         """What planning and compiling took."""
         return sum(self.seconds.values())
 
-    def run(self, indices: Array, steps: Array, scalars: Sequence[float]) -> Array:
-        """Run the steps of a plan; see :meth:`.loop.Loop.run`."""
-        for buffer, number in zip(self.scalars, scalars, strict=True):
-            buffer.view(self.arena)[...] = number
-        report = np.zeros((steps.size, self.sums), np.float64)
+    def run(self, indices: Array, steps: Array, numbers: Array, turns: Array) -> tuple[Array, int]:
+        """Run the steps of a plan.
+
+        Args:
+            indices: int32, the rows they take, one step after the other.
+            steps: int32, the variant of each.
+            numbers: float64[turns, numbers], rows of run-time numbers.
+            turns: int32, which of these rows each step reads.
+
+        Returns:
+            What the steps reported, one behind the other, and how many were run.
+        """
+        report = np.zeros(self.width(steps), np.float64)
         self._words()[0] = 0
-        rows, done, place = np.asarray(self.rows), 0, 0
+        done = place = told = 0
         while done < steps.size:
             threads, count = self._pace.next(steps.size - done)
             piece = steps[done : done + count]
             started = time.perf_counter()
-            ran = self._enter(threads, indices[place:], piece, report[done:])
+            ran = self._enter(threads, indices[place:], piece, report[told:], numbers, turns[done:])
             self._pace.note(threads, ran, time.perf_counter() - started)
             done += ran
             if ran < count:
                 break
-            place += int(rows[piece].sum())
-        return report[:done]
+            if done < steps.size:
+                place += int(np.asarray(self.rows)[piece].sum())
+                told += self.width(piece)
+        return report, done
+
+    def width(self, steps: Array) -> int:
+        """How many numbers the steps of a plan report together."""
+        if len(set(self.sums)) == 1:
+            return steps.size * self.sums[0]
+        return int(np.asarray(self.sums)[steps].sum())
 
     def repeat(self, steps: Array) -> Callable[[], None]:
         """A function that runs these steps, which take no rows and report nothing, in one call.
@@ -108,7 +125,9 @@ class Built:
         stopped = self._words()
         if self._pace.counts == (1,):
             nothing = np.zeros(1, np.float64)
-            places = [array.ctypes.data for array in (self.arena, steps, steps, nothing)]
+            places = [
+                array.ctypes.data for array in (self.arena, steps, steps, nothing, nothing, steps)
+            ]
             entered = self._teams[1].entered(*places, steps.size, 1)
             kept = (steps, nothing)
 
@@ -119,7 +138,7 @@ class Built:
             return alone
 
         def together() -> None:
-            self.run(steps, steps, ())
+            self.run(steps, steps, np.zeros((1, 0)), np.zeros_like(steps))
 
         return together
 
@@ -127,16 +146,10 @@ class Built:
         """The control words: the first asks to stop, the last counts the steps that were run."""
         return self.arena[STOP : DONE + 8].view(np.int64)
 
-    def _enter(self, threads: int, indices: Array, steps: Array, report: Array) -> int:
+    def _enter(self, threads: int, *arrays: Array) -> int:
         """Run steps natively with some threads; returns how many were run."""
-        self._teams[threads](
-            self.arena.ctypes.data,
-            indices.ctypes.data,
-            steps.ctypes.data,
-            report.ctypes.data,
-            steps.size,
-            threads,
-        )
+        places = (array.ctypes.data for array in (self.arena, *arrays))
+        self._teams[threads](*places, arrays[1].size, threads)
         return int(self._words()[-1])
 
 
@@ -189,9 +202,9 @@ class Workshop:
         self,
         planned: list[Planned],
         rows: list[int],
-        sums: int,
+        sums: list[int],
         state: list[Buffer],
-        scalars: list[Buffer],
+        numbers: int,
         outside: Mapping[str, int],
         data: list[Array],
         results: Iterable[Buffer] = (),
@@ -199,12 +212,13 @@ class Workshop:
         """Lay the memory out, write the module and compile it."""
         started = time.perf_counter()
         threads = self._threads(planned)
-        kept = kept_buffers([*state, *scalars, *results], planned)
+        kept = kept_buffers([*state, *results], planned)
         layout = lay_out(kept, planned, threads)
         self.add_time("memory", started)
         started = time.perf_counter()
         self.outside = outside
-        self._write(planned, layout, LoopCode(_names("step", planned), rows, sums, threads > 1), {})
+        loop = LoopCode(_names("step", planned), rows, sums, numbers, threads > 1)
+        self._write(planned, layout, loop, {})
         text = self.module.text()
         self.add_time("emit", started)
         started = time.perf_counter()
@@ -216,7 +230,7 @@ class Workshop:
             rows,
             sums,
             state,
-            scalars,
+            numbers,
             layout,
             arena,
             data,
@@ -263,7 +277,9 @@ class Workshop:
         tasks = [None, *(task for each in built.planned for task in each.tasks)]
         clocks = {task: start + 8 * number for number, task in enumerate(tasks)}
         names = _names("timed", built.planned)
-        loop = LoopCode(names, built.rows, built.sums, built.threads > 1, "run.timed")
+        loop = LoopCode(
+            names, built.rows, built.sums, built.numbers, built.threads > 1, "run.timed"
+        )
         self._write(built.planned, built.layout, loop, clocks)
         return jit.compile(self.module.text(), self.module.target), clocks
 

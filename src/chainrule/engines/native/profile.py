@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +53,8 @@ class Profile:
         return "\n".join(rows)
 
 
-def profile(built: Built, indices: Array, steps: Array, scalars: Sequence[float]) -> Profile:
-    """Run steps on a copy of the arena with a clock around each task.
+def profile(built: Built, indices: Array, steps: Array, numbers: Array, turns: Array) -> Profile:
+    """Run steps on a copy of the arena with a clock around each task; as :meth:`.Built.run`.
 
     Raises:
         EngineError: on processors whose clock programs may not read.
@@ -65,12 +64,11 @@ def profile(built: Built, indices: Array, steps: Array, scalars: Sequence[float]
         raise EngineError(f"profiles need an x86-64 processor; this is {target.architecture}")
     machine, clocks = built.workshop.timed(built)
     arena = _longer(built.arena, max(clocks.values()) + 8)
-    for buffer, number in zip(built.scalars, scalars, strict=True):
-        buffer.view(arena)[...] = number
-    report = np.zeros((steps.size, built.sums), np.float64)
+    report = np.zeros(built.width(steps), np.float64)
     team = Team(machine.address("run.timed"), built.threads)
     started = time.perf_counter()
-    pointers = (array.ctypes.data for array in (arena, indices, steps, report))
+    arrays = (arena, indices, steps, report, numbers, turns)
+    pointers = (array.ctypes.data for array in arrays)
     team(*pointers, steps.size, built.threads)
     spent = time.perf_counter() - started
     team.close()

@@ -79,7 +79,7 @@ def compile_graph(
     outputs = [results[node] for k, node in enumerate(prepared.outputs) if k not in written]
     outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
     inside = [buffer for buffer in inputs if buffer.pointer is None]
-    built = workshop.build([planned], [0], 0, inside, [], outside, [], outputs)
+    built = workshop.build([planned], [0], [0], inside, 0, outside, [], outputs)
     return Program(built, inputs, outputs, [source for source, _ in state])
 
 

@@ -25,7 +25,8 @@ class Buffer:
         kept: whether it outlives a step (state, constants, run-time numbers).
         contents: what a constant holds.
         pointer: name of the outside memory that it is; None when it lies in the arena.
-        offset: byte offset in the arena, set by the memory plan.
+        offset: byte offset in the arena, set by the memory plan; or in the outside memory, -1
+            being its beginning.
         first, last: the span of plan positions in which it is in use.
     """
 

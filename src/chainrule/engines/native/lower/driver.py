@@ -46,16 +46,16 @@ class StepCode:
 
 
 class _Writer:
-    """Writes one step: ``step(arena, indices, sums, thread, threads)``."""
+    """Writes one step: ``step(arena, indices, sums, numbers, thread, threads)``."""
 
     def __init__(self, module: Module, code: StepCode) -> None:
         self.code = code
-        params = [("arena", PTR), ("indices", PTR), ("sums", PTR)]
+        params = [("arena", PTR), ("indices", PTR), ("sums", PTR), ("numbers", PTR)]
         params += [("thread", INT64), ("threads", INT64)]
         self.function = module.function(code.name, params)
-        self.arena, indices, sums, self.thread, self.threads = self.function.params
+        self.arena, indices, sums, numbers, self.thread, self.threads = self.function.params
         self.barrier = barrier(module) if code.threaded else ""
-        self.outside = {"indices": indices, "sums": sums}
+        self.outside = {"indices": indices, "sums": sums, "numbers": numbers}
         self.bounds: dict[tuple[int, int], tuple[Value, Value]] = {}
 
     def write(self) -> None:
@@ -119,7 +119,8 @@ class _Writer:
         buffer, function = argument.buffer, self.function
         size = buffer.dtype.itemsize
         if buffer.pointer is not None:
-            pointer = function.offset(self.outside[buffer.pointer], argument.offset * size)
+            start = max(buffer.offset, 0) + argument.offset * size
+            pointer = function.offset(self.outside[buffer.pointer], start)
         else:
             pointer = function.offset(self.arena, buffer.offset + argument.offset * size)
         for turn, stride in zip(turns, argument.outer, strict=False):
@@ -207,52 +208,64 @@ class LoopCode:
     Attributes:
         steps: names of the step functions, by variant.
         rows: how many rows of data each variant takes.
-        sums: how many sums a step reports.
+        sums: how many sums each variant reports.
+        numbers: how many run-time numbers the steps share.
         threaded: whether several threads run.
         name: the loop's name.
     """
 
     steps: Sequence[str]
     rows: Sequence[int]
-    sums: int
+    sums: Sequence[int]
+    numbers: int
     threaded: bool
     name: str = "run"
 
 
 def write_loop(module: Module, code: LoopCode) -> None:
-    """Add the loop over steps, ``run(arena, indices, plan, sums, steps, threads, thread)``."""
-    params: list[tuple[str, Type]] = [(n, PTR) for n in ("arena", "indices", "plan", "sums")]
+    """Add the loop over steps.
+
+    ``run(arena, indices, plan, sums, numbers, turns, steps, threads, thread)``: a step's sums stand
+    behind those of the step before it; ``turns`` says which row of ``numbers`` it reads.
+    """
+    names = ("arena", "indices", "plan", "sums", "numbers", "turns")
+    params: list[tuple[str, Type]] = [(n, PTR) for n in names]
     params += [(n, INT64) for n in ("steps", "threads", "thread")]
     function = module.function(code.name, params, exported=True)
-    arena, indices, plan, sums, steps, threads, thread = function.params
+    arena, indices, plan, sums, numbers, turns, steps, threads, thread = function.params
     name = barrier(module) if code.threaded else ""
     restore = flush_denormals(function)
     head, leave, again = (function.fresh(each) for each in ("head", "leave", "again"))
     entry = function._block
     function.line(f"br label %{head}")
     function.block(head)
-    number, row = Value(f"%{function.fresh('n')}", INT64), Value(f"%{function.fresh('r')}", INT64)
-    next_number = Value(f"%{function.fresh('n')}", INT64)
-    next_row = Value(f"%{function.fresh('r')}", INT64)
-    function.line(f"{number.text} = phi i64 [0, %{entry}], [{next_number.text}, %{again}]")
-    function.line(f"{row.text} = phi i64 [0, %{entry}], [{next_row.text}, %{again}]")
+    # The step's number, its first row, and where its sums begin.
+    now = [Value(f"%{function.fresh(each)}", INT64) for each in ("n", "r", "s")]
+    later = [Value(f"%{function.fresh(each)}", INT64) for each in ("n", "r", "s")]
+    for value, after in zip(now, later, strict=True):
+        function.line(f"{value.text} = phi i64 [0, %{entry}], [{after.text}, %{again}]")
+    number, row, place = now
     variant = function.load(function.offset(plan, number, "i32"), INT32)
     arguments = [
         arena,
         function.offset(indices, row, "i32"),
-        function.offset(sums, function.mul(number, 8 * code.sums)),
+        function.offset(sums, place, "double"),
+        _numbers_of(function, code, numbers, turns, number),
         thread,
         threads,
     ]
-    taken = _call_variant(function, code, variant, arguments)
+    _call_variant(function, code, variant, arguments)
+    ends = [
+        function.add(row, _by_variant(function, variant, code.rows)),
+        function.add(place, _by_variant(function, variant, code.sums)),
+    ]
     _agree_to_stop(
         function, code, arena, number, thread, lambda: write_barrier(function, name, arena, threads)
     )
     stop = function.load(_agreed(function, arena, number), INT64)
-    moved = function.add(row, taken)
-    function.line(f"{next_number.text} = add i64 {number.text}, 1")
-    function.line(f"{next_row.text} = add i64 {moved.text}, 0")
-    more = function.compare("lt", next_number, steps)
+    for value, end in zip(later, [function.add(number, 1), *ends], strict=True):
+        function.line(f"{value.text} = add i64 {end.text}, 0")
+    more = function.compare("lt", later[0], steps)
     going = function.compare("eq", stop, 0)
     both = function.value(f"and i1 {more.text}, {going.text}", more.type)
     function.line(f"br i1 {both.text}, label %{again}, label %{leave}")
@@ -260,24 +273,41 @@ def write_loop(module: Module, code: LoopCode) -> None:
     function.line(f"br label %{head}")
     function.block(leave)
     first = function.compare("eq", thread, 0)
-    function.when(first, lambda: function.store(next_number, function.offset(arena, DONE)))
+    function.when(first, lambda: function.store(later[0], function.offset(arena, DONE)))
     restore()
     function.ret()
 
 
+def _numbers_of(
+    function: Function, code: LoopCode, numbers: Value, turns: Value, number: Value
+) -> Value:
+    """The row of run-time numbers that a step reads."""
+    if not code.numbers:
+        return numbers
+    turn = function.load(function.offset(turns, number, "i32"), INT32)
+    wide = function.value(f"sext i32 {turn.text} to i64", INT64)
+    return function.offset(numbers, function.mul(wide, 8 * code.numbers))
+
+
 def _call_variant(
     function: Function, code: LoopCode, variant: Value, arguments: Sequence[Value]
-) -> Value:
-    """Call the step's function; returns how many rows it took."""
+) -> None:
+    """Call the step's function."""
     if len(code.steps) == 1:
         function.call(code.steps[0], arguments)
-        return function.i64(code.rows[0])
-    taken = function.i64(code.rows[0])
-    for number, (name, rows) in enumerate(zip(code.steps, code.rows, strict=True)):
+        return
+    for number, name in enumerate(code.steps):
         chosen = function.compare("eq", variant, number)
-        taken = function.select(chosen, rows, taken)
         function.when(chosen, _caller(function, name, arguments))
-    return taken
+
+
+def _by_variant(function: Function, variant: Value, counts: Sequence[int]) -> Value:
+    """The count that belongs to a step's variant."""
+    found = function.i64(counts[0])
+    if len(set(counts)) > 1:
+        for number, count in enumerate(counts):
+            found = function.select(function.compare("eq", variant, number), count, found)
+    return found
 
 
 def _caller(function: Function, name: str, arguments: Sequence[Value]) -> Callable[[], None]:
