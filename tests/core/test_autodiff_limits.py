@@ -1,5 +1,6 @@
 """Long chains, constant memory, the line of the user's code, parts and labels of gradients."""
 
+import contextlib
 import gc
 import threading
 import tracemalloc
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import chainrule as cr
 from chainrule import autodiff, nn, optim
@@ -197,3 +199,44 @@ def test_numpy_settings_of_the_user_are_left_alone() -> None:
         y.backward()
         assert np.geterr()["divide"] == "raise"
     assert np.isnan(y.item())
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [0, 1, 2, 3, 4],
+        [slice(0, 2), slice(3, 5)],
+        [slice(0, 3), slice(2, 5)],
+        [1, 1, slice(0, 1)],
+        [slice(0, 5, 2), 1],
+        [slice(2, 2), 1],
+        [(slice(None), 0), (slice(None), 2)],
+        [0, (slice(None), 1)],
+        [(0, 1), (2, 0)],
+    ],
+)
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_pieces_give_the_gradient_that_they_give_when_seen(cuts: list[Any], whole: int) -> None:
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(5, 3)).astype(np.float32)
+
+    def gradients(seen: bool) -> list[Any]:
+        x = cr.tensor(array, requires_grad=True)
+        with cr.record() if seen else contextlib.nullcontext():
+            y = x * 1.5
+            j = sum((k + 0.3) * (y[cut] ** 3).sum() for k, cut in enumerate(cuts))
+            j = sum([(y ** (k + 2)).sum() for k in range(whole)], j)
+            first = cr.grad(j, [x], create_graph=True)[0]
+            return [
+                first.detach().numpy(),
+                cr.grad((first * first).sum(), [x], create_graph=False)[0].numpy(),
+            ]
+
+    for one, other in zip(gradients(False), gradients(True), strict=True):
+        np.testing.assert_array_equal(one, other)
+    x = torch.tensor(array, requires_grad=True)
+    y = x * 1.5
+    j = sum((k + 0.3) * (y[cut] ** 3).sum() for k, cut in enumerate(cuts))
+    j = sum([(y ** (k + 2)).sum() for k in range(whole)], j)
+    expected = torch.autograd.grad(j, [x])[0].numpy() if j.requires_grad else np.zeros_like(array)
+    np.testing.assert_allclose(gradients(False)[0], expected, rtol=1e-5, atol=1e-6)

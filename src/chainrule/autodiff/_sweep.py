@@ -18,7 +18,8 @@ from ..graph.node import CONSTANT, Node
 from ..graph.walk import topological
 from ..ops import constant
 from ..ops._apply import constant_array
-from ..ops.shape import sum_to
+from ..ops.shape import SLICE, sum_to
+from ._pieces import settle
 
 # (consumer, slot, gradient) of each use of a node.
 Parts = dict[Node, list[tuple[Node, int, Any]]]
@@ -139,15 +140,20 @@ def sweep_all(
     label = state["recording"] or state["trace"] is not None
     before = state["source"]
     gradients, parts = result.gradients, result._parts
+    # Seen or compiled, each piece's part is a node of its own; else they are joined when all came.
+    cut: set[Node] | None = None if label else set()
     try:
         for node in reversed(order):
             if type(node.aval) is tuple:
                 gradient: Any = result._totals(node)
                 if gradient is not None:
                     state["source"] = node
-                    _push(node, gradient, inside, parts)
+                    _push(node, gradient, inside, parts, cut)
                 continue
             gradient = gradients.get(node)
+            if cut and node in cut:
+                state["source"] = node
+                parts[node] = [(node, 0, term) for term in settle(node, parts[node])]
             for _, _, term in parts.get(node, ()):
                 gradient = term if gradient is None else gradient + term
             if gradient is None:
@@ -159,7 +165,7 @@ def sweep_all(
                 result._labels.setdefault(gradient, []).append(node)
             if node.inputs:
                 state["source"] = node
-                _push(node, gradient, inside, parts)
+                _push(node, gradient, inside, parts, cut)
     finally:
         state["source"] = before
     if label:
@@ -230,9 +236,17 @@ def _requiring(outputs: list[Node]) -> list[Node]:
     return order
 
 
-def _push(node: Node, gradient: Any, inside: Container[Node], parts: Parts) -> None:
-    """Send a node's gradient to its inputs, by the op's rules."""
+def _push(
+    node: Node, gradient: Any, inside: Container[Node], parts: Parts, cut: set[Node] | None
+) -> None:
+    """Send a node's gradient to its inputs, by the op's rules; ``cut`` gets what waits for more."""
     op = node.op
+    if op is SLICE and cut is not None:
+        (source,) = node.inputs
+        if source in inside:
+            cut.add(source)
+            parts.setdefault(source, []).append((node, 0, gradient))
+        return
     if op.joint:
         _push_jointly(node, gradient, inside, parts)
         return
