@@ -52,5 +52,6 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture(autouse=True)
 def _own_run_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep runs that a test stores out of the checkout."""
+    """Keep runs that a test stores out of the checkout, and compile everything anew."""
+    monkeypatch.setenv("CHAINRULE_CACHE", "off")
     monkeypatch.setenv("CHAINRULE_HOME", str(tmp_path / "chainrule-runs"))

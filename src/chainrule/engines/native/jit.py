@@ -7,6 +7,7 @@ import time
 import llvmlite.binding as llvm
 
 from ...errors import EngineError
+from . import cache
 from .target import Target, initialize
 
 _REFUSED = (
@@ -20,7 +21,9 @@ class Machine:
 
     Attributes:
         ir: the text it was compiled from.
+        target: what it was compiled for.
         seconds: what compiling took, parsing and verification included.
+        loaded: whether the machine code came from the disk (see :mod:`.cache`).
     """
 
     def __init__(self, ir: str, target: Target) -> None:
@@ -28,12 +31,16 @@ class Machine:
         started = time.perf_counter()
         self.ir = ir
         self.target = target
-        try:
-            parsed = llvm.parse_assembly(ir)
-            parsed.verify()
-        except RuntimeError as error:
-            raise EngineError(_REFUSED.format(error)) from error
-        self._engine = llvm.create_mcjit_compiler(parsed, _target_machine(target))
+        name = cache.name_of(ir, target)
+        code = cache.load(name)
+        self.loaded = code is not None
+        if code is None:
+            code = _compiled(ir, target)
+            cache.save(name, code)
+        # The engine wants a module; the code itself comes as an object file.
+        empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
+        self._engine = llvm.create_mcjit_compiler(empty, _target_machine(target))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self.seconds = time.perf_counter() - started
 
@@ -63,6 +70,16 @@ def compile(ir: str, target: Target) -> Machine:
         EngineError: when LLVM refuses the text.
     """
     return Machine(ir, target)
+
+
+def _compiled(ir: str, target: Target) -> bytes:
+    """The object file of a module."""
+    try:
+        parsed = llvm.parse_assembly(ir)
+        parsed.verify()
+    except RuntimeError as error:
+        raise EngineError(_REFUSED.format(error)) from error
+    return bytes(_target_machine(target).emit_object(parsed))
 
 
 def _target_machine(target: Target) -> llvm.TargetMachine:

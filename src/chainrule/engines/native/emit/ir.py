@@ -7,7 +7,7 @@ accumulators in phi nodes, and what does not change inside a function at its ent
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..target import Target
 from .types import BOOL, INT64, PTR, Type, Value, literal
@@ -71,6 +71,20 @@ class Module:
         """Add a function given as text, once; returns its name."""
         self._functions.setdefault(name, text)
         return name
+
+    def parts(self) -> tuple[dict[str, str], list[str]]:
+        """The texts of the finished functions by name, and the declarations."""
+        return dict(self._functions), sorted(self._declarations)
+
+    def fill(self, functions: Mapping[str, str], declarations: Iterable[str]) -> None:
+        """Add functions and declarations that :meth:`parts` gave, where they are not here yet."""
+        for name, text in functions.items():
+            self._functions.setdefault(name, text)
+        self._declarations.update(declarations)
+
+    def include(self, other: Module) -> None:
+        """Add what another module for the same target has."""
+        self.fill(other._functions, other._declarations)
 
     def text(self) -> str:
         """The module as LLVM reads it."""

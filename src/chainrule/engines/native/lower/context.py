@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from ....dtypes import int64
 from ....graph.node import Node
 from ..emit.ir import Module
 from ..kernels.common import Kernel
+from ..kernels.rows import Phase
+from ..library import written
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .formula import Reader, Step, encoded, evaluate, steps_of
@@ -64,7 +66,9 @@ class Context:
         """
         key = (make, code, tuple((name, _plain(each)) for name, each in arguments.items()))
         if key not in self.kernels:
-            self.kernels[key] = make(self.module, **arguments, **(hints or {}))
+            given = arguments | dict(hints or {})
+            whole = (*key, tuple((hints or {}).items()))
+            self.kernels[key] = written(self.module, whole, lambda module: make(module, **given))
         return self.kernels[key]
 
     def reader(self, cluster: Cluster, given: set[Node], index_axis: Mapping[int, int]) -> Reader:
@@ -115,6 +119,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, Mapping):
         return tuple((name, _plain(each)) for name, each in value.items())
+    if isinstance(value, Phase):
+        return tuple(_plain(getattr(value, each.name)) for each in fields(value))
     return tuple(_plain(each) for each in value) if isinstance(value, (list, tuple)) else value
 
 
