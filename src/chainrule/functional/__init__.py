@@ -25,6 +25,7 @@ from ._activations import softsign as softsign
 from ._activations import tanh as tanh
 from ._activations import tanhshrink as tanhshrink
 from ._activations import threshold as threshold
+from ._attention import scaled_dot_product_attention as scaled_dot_product_attention
 from ._classification import check_classes as check_classes
 from ._classification import cross_entropy as cross_entropy
 from ._classification import nll_loss as nll_loss
@@ -59,6 +60,7 @@ from ._pairs import multi_margin_loss as multi_margin_loss
 from ._pairs import multilabel_soft_margin_loss as multilabel_soft_margin_loss
 from ._pairs import pairwise_distance as pairwise_distance
 from ._pairs import triplet_margin_loss as triplet_margin_loss
+from ._sampling import sample as sample
 from ._softmax import is_sigmoid as is_sigmoid
 from ._softmax import is_softmax as is_softmax
 from ._softmax import log_softmax as log_softmax

@@ -27,6 +27,7 @@ from ._activations import Softsign as Softsign
 from ._activations import Tanh as Tanh
 from ._activations import Tanhshrink as Tanhshrink
 from ._activations import Threshold as Threshold
+from ._attention import MultiheadAttention as MultiheadAttention
 from ._axis_activations import GLU as GLU
 from ._axis_activations import LogSoftmax as LogSoftmax
 from ._axis_activations import PReLU as PReLU
@@ -74,6 +75,13 @@ from ._pair_losses import MultiMarginLoss as MultiMarginLoss
 from ._pair_losses import PairwiseDistance as PairwiseDistance
 from ._pair_losses import TripletMarginLoss as TripletMarginLoss
 from ._parameter import Parameter as Parameter
+from ._positions import LearnedPositions as LearnedPositions
+from ._positions import SinusoidalPositions as SinusoidalPositions
 from ._recurrent import GRU as GRU
 from ._recurrent import LSTM as LSTM
 from ._recurrent import RNN as RNN
+from ._transformer import Transformer as Transformer
+from ._transformer import TransformerDecoder as TransformerDecoder
+from ._transformer import TransformerDecoderLayer as TransformerDecoderLayer
+from ._transformer import TransformerEncoder as TransformerEncoder
+from ._transformer import TransformerEncoderLayer as TransformerEncoderLayer
