@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import datasets as datasets
 from . import transforms as transforms
 from ._bundled import load as load
+from ._chunks import cut_sequence as cut_sequence
 from ._collate import default_collate as default_collate
 from ._csv import read_csv as read_csv
 from ._dataset import ConcatDataset as ConcatDataset

@@ -33,6 +33,7 @@ from ._axis_activations import LogSoftmax as LogSoftmax
 from ._axis_activations import PReLU as PReLU
 from ._axis_activations import Softmax as Softmax
 from ._axis_activations import Softmin as Softmin
+from ._carried import Carried as Carried
 from ._cells import GRUCell as GRUCell
 from ._cells import LSTMCell as LSTMCell
 from ._cells import RNNCell as RNNCell

@@ -201,26 +201,30 @@ class _Recurrent(Module):
             raise located(ShapeError, text)
         return len(shape) == 2
 
-    def _initial(self, hx: Any, x: Tensor, single: bool) -> list[Tensor]:
-        """The initial states, each (layers x directions, N, width)."""
+    def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
+        """Return the shapes of the states, (layers x directions, batch, width): of h, then c."""
         rows = self.num_layers * self._directions
         widths = {"h": self._width, "c": self.hidden_size}
+        return [(rows, batch, widths[name]) for name in self.states]
+
+    def _initial(self, hx: Any, x: Tensor, single: bool) -> list[Tensor]:
+        """The initial states, each (layers x directions, N, width)."""
+        shapes = self.state_shapes(x.shape[1])
         if hx is None:
-            return [zeros((rows, x.shape[1], widths[name]), dtype=x.dtype) for name in self.states]
+            return [zeros(shape, dtype=x.dtype) for shape in shapes]
         given = [hx] if len(self.states) == 1 else hx
         layer = type(self).__name__
         if isinstance(given, Tensor) or len(given) != len(self.states):
             raise located(OptionError, NOT_A_PAIR.format(layer=layer, given=type(hx).__name__))
         found = []
-        for name, state in zip(self.states, given, strict=True):
-            expected = (rows, x.shape[1], widths[name])
+        for name, state, expected in zip(self.states, given, shapes, strict=True):
             state = state.unsqueeze(1) if single and state.ndim == 2 else state
             if tuple(state.shape) != expected:
                 text = WRONG_STATE.format(
                     layer=layer,
                     name=name,
                     given=tuple(state.shape),
-                    expected=(rows, widths[name]) if single else expected,
+                    expected=expected[::2] if single else expected,
                     batch="" if single else ", batch",
                 )
                 raise located(ShapeError, text)
