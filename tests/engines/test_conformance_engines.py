@@ -12,6 +12,7 @@ from op_cases import CASES, Sample
 
 import chainrule as cr
 from chainrule import dtypes, ops
+from chainrule.engines.native.lower import window_ops
 from chainrule.errors import EngineError
 
 ENGINES = ("numpy", "xla", "native")
@@ -115,6 +116,6 @@ def test_matrix_of_ops_and_engines_has_no_gap() -> None:
 
 
 def test_engines_name_no_op_that_does_not_exist() -> None:
-    known = {op.name for op in ops.ALL} | {"input", "constant", "copy"}
+    known = {op.name for op in (*ops.ALL, *window_ops.ALL)} | {"input", "constant", "copy"}
     for name in ENGINES:
         assert set(engine(name).SUPPORT) <= known

@@ -117,12 +117,23 @@ class Broadcast:
         emitters = {span.lanes: Emitter(function, span.lanes) for span in pieces}
         places = [(r, span) for r in range(rows) for span in pieces]
         start = [ending.start(emitters[span.lanes], r, span) for r, span in places]
-        sums = accumulate(self, row, rows, column, pieces, start)
+        sums = self.sums(row, rows, column, pieces, start)
         if self._buffer is not None and len(places) > 2:
             self._finish_in_turns(row, rows, column, pieces, sums)
             return
         for (r, span), c in zip(places, sums, strict=True):
             ending.finish(emitters[span.lanes], c, r, span)
+
+    def sums(
+        self,
+        row: Value,
+        rows: int,
+        column: Value | int,
+        pieces: list[Span],
+        start: list[Value],
+    ) -> list[Value]:
+        """The sums of a tile, row by row."""
+        return accumulate(self, row, rows, column, pieces, start)
 
     def _finish_in_turns(
         self, row: Value, rows: int, column: Value | int, pieces: list[Span], sums: list[Value]

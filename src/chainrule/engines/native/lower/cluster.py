@@ -14,6 +14,8 @@ cluster is an array in memory; what it reads from its own cluster stays in regis
 | random | random words, and what is computed from each of them |
 | scalar | a number of no dimensions, computed by the driver itself |
 | move | gathers, scatters, joins or pads |
+| window | convolution or pooling, and what is computed from each element of it |
+| alone | the gradient of a convolution's weights |
 """
 
 from __future__ import annotations
@@ -88,8 +90,8 @@ def single(node: Node) -> Cluster:
     if how == "reduce":
         return _reduction(node)
     space, axes = long_axes(node.shape)
-    if how == "product":
-        return Cluster("product", space, {node: axes}, anchor=node)
+    if how in ("product", "window", "alone"):
+        return Cluster(how, space, {node: axes}, anchor=node)
     if node.op.name == "random_bits":
         return Cluster("random", space, {node: axes}, anchor=node)
     if how == "move":

@@ -26,6 +26,8 @@ _MERGES = {
     ("map", "whole"): "whole",
     ("product", "map"): "product",
     ("map", "product"): "product",
+    ("window", "map"): "window",
+    ("map", "window"): "window",
     ("random", "map"): "random",
     ("scalar", "scalar"): "scalar",
 }
@@ -156,9 +158,9 @@ class Fusion:
         equal = sorted(names.values()) == list(range(len(first.space)))
         if pair == ("row", "row"):
             return equal and second.reduced is not None and names[second.reduced] == first.reduced
-        if pair in (("map", "map"), ("product", "map"), ("scalar", "scalar")):
+        if pair in (("map", "map"), ("product", "map"), ("window", "map"), ("scalar", "scalar")):
             return equal
-        if pair == ("map", "product"):
+        if pair in (("map", "product"), ("map", "window")):
             return equal and not self._feeds_anchor(first, second)
         if pair == ("random", "map"):
             in_order = all(axis == name for axis, name in names.items())

@@ -25,6 +25,7 @@ from .products import lower_product
 from .rowprogram import lower_row
 from .tasks import Argument, Task, arguments_of, describe, fused_names, nest, operand
 from .views import layout_of, under
+from .windows import lower_window
 
 _FOLD = {"sum": "sum", "amax": "max"}
 
@@ -238,4 +239,6 @@ _LOWERINGS: dict[str, Callable[[Context, Cluster], list[Task]]] = {
     "random": _lower_random,
     "scalar": _lower_scalar,
     "move": lower_move,
+    "window": lower_window,
+    "alone": lower_window,
 }

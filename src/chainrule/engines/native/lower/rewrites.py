@@ -22,6 +22,7 @@ from ....xp import numpy_
 from .build import COPY, Builder, constant_array, is_leaf, scalar_of
 from .ordering import order_by_rank, running_sum
 from .support import form
+from .window_rewrites import WINDOW_REWRITES, map_of_rows, reduction_of_rows
 
 FOLDED_ELEMENTS = 4096  # larger constants are not worth the memory and the time of compiling
 ONE_HOT_LIMIT = 4096  # longest axis on which an indexed read is a masked sum of the row
@@ -430,7 +431,7 @@ def copy_of_computed(b: Builder, node: Node) -> Node | None:
 
 
 REWRITES = {
-    "*": (empty, fold_constants, uniform_map),
+    "*": (empty, fold_constants, uniform_map, map_of_rows),
     "neg": (double_negation,),
     "logical_not": (double_negation,),
     "detach": (detached,),
@@ -447,8 +448,8 @@ REWRITES = {
     "pad": (pad_by_nothing,),
     "concat": (concat_of_one,),
     "matmul": (product_of_nothing, absorb_permutes, integer_product),
-    "sum": (sum_of_nothing, reduce_kept, sum_of_uniform, reduce_single_axes),
-    "amax": (reduce_kept, reduce_single_axes),
+    "sum": (sum_of_nothing, reduce_kept, sum_of_uniform, reduction_of_rows, reduce_single_axes),
+    "amax": (reduce_kept, reduction_of_rows, reduce_single_axes),
     "argmax": (reduce_kept, argmax_of_one, argmax_along_last),
     "gather": (gather_one_a_row, gather_as_take),
     "scatter_add": (scatter_one_a_row, scatter_as_take_add),
@@ -456,4 +457,5 @@ REWRITES = {
     "argsort": (order_by_rank,),
     "take": (take_rows,),
     "take_add": (take_add_rows,),
+    **WINDOW_REWRITES,
 }

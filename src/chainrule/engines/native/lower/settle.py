@@ -65,6 +65,8 @@ def _plain(builder: Builder, node: Node, slot: int, source: Node) -> Node:
     base = under(source)
     if is_free(base) and not by_points:
         return builder.make(COPY, source)
+    if form(node) in ("window", "alone") and not _has_plain_rows(source):
+        return builder.make(COPY, source)
     if source is not base and slot in _PLAIN_SLOTS.get(node.op.name, ()):
         return builder.make(COPY, source)
     if node.op is shape.RESHAPE and not by_points and not _follows_memory(node, source):
@@ -76,3 +78,9 @@ def _follows_memory(view: Node, source: Node) -> bool:
     """Whether a reshape of what lies row-major under the source is strides alone."""
     layout = layout_of(source, dense(under(source).shape))
     return layout is not None and reshaped(source.shape, layout[1], view.shape) is not None
+
+
+def _has_plain_rows(source: Node) -> bool:
+    """Whether the last dimension is neighbours in memory, of what lies row-major under it."""
+    layout = layout_of(source, dense(under(source).shape))
+    return layout is not None and (source.shape[-1] == 1 or layout[1][-1] == 1)

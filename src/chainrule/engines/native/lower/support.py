@@ -19,6 +19,8 @@ FORMS = {
     "reduce": "a row program, a column reduction or a whole reduction",
     "product": "a register-tiled product with an epilogue",
     "move": "a kernel of its own that moves elements",
+    "window": "a kernel over the windows of images, with an epilogue",
+    "alone": "a kernel over the windows of images, without one",
     "decomposed": "rewritten into other ops",
 }
 
@@ -30,6 +32,11 @@ _MAPPED = (
 )
 _MOVED = ("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat")
 
+_WINDOWS = (
+    *("convolution", "convolution_input", "convolution_weight", "max_pool", "max_pool_index"),
+    *("max_pool_input", "window_sum", "window_spread"),
+)
+
 SUPPORT: dict[str, str] = {
     "input": "leaf",
     "constant": "leaf",
@@ -39,6 +46,9 @@ SUPPORT: dict[str, str] = {
     "matmul": "product",
     **dict.fromkeys(_MOVED, "move"),
     **dict.fromkeys(("detach", "scan", "pick", "custom", "cumsum", "argsort"), "decomposed"),
+    **dict.fromkeys(_WINDOWS, "decomposed"),
+    **dict.fromkeys(("convolve_rows", "pool_rows", "spread_rows"), "window"),
+    "weigh_rows": "alone",
 }
 
 REFUSED = (
