@@ -20,7 +20,7 @@ ONE_VALUE = (
 )
 
 
-def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
+def moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
     """Return mean and variance (divided by the count) over axes, which stay with length 1."""
     count = prod(x.shape[axis] for axis in axes)
     mean = x.sum(axes, True) / count
@@ -28,7 +28,8 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
     return mean, (apart * apart).sum(axes, True) / count
 
 
-def _standardised(x: Any, mean: Any, variance: Any, eps: float) -> Any:
+def standardised(x: Any, mean: Any, variance: Any, eps: float) -> Any:
+    """Return (x - m) / √(v + eps)."""
     return (x - mean) / (variance + eps).sqrt()
 
 
@@ -75,7 +76,7 @@ def batch_norm(
     if training:
         if x.size <= channels:
             raise located(ShapeError, ONE_VALUE.format(shape=x.shape))
-        mean, variance = _moments(x, axes)
+        mean, variance = moments(x, axes)
         _follow(running_mean, mean, momentum, (channels,))
         count = x.size // channels
         _follow(running_var, variance.detach() * (count / (count - 1)), momentum, (channels,))
@@ -84,13 +85,13 @@ def batch_norm(
             OptionError, "batch_norm: evaluation needs running_mean and running_var; one is None"
         )
     else:
-        mean = _channel(running_mean, across, "running_mean")
-        variance = _channel(running_var, across, "running_var")
-    y = _standardised(x, mean, variance, eps)
+        mean = channel(running_mean, across, "running_mean")
+        variance = channel(running_var, across, "running_var")
+    y = standardised(x, mean, variance, eps)
     if weight is not None:
-        y = y * _channel(weight, across, "weight")
+        y = y * channel(weight, across, "weight")
     if bias is not None:
-        y = y + _channel(bias, across, "bias")
+        y = y + channel(bias, across, "bias")
     return Tensor(y)
 
 
@@ -105,11 +106,14 @@ def _follow(running: Tensor | None, value: Any, momentum: Any, shape: tuple[int,
         running.copy_(Tensor(new).detach())
 
 
-def _channel(values: Tensor, across: tuple[int, ...], name: str) -> Any:
-    node = float_node(values, "batch_norm", name)
+def channel(
+    values: Tensor, across: tuple[int, ...], name: str, function: str = "batch_norm"
+) -> Any:
+    """Return one value a channel, shaped to meet (N, C, ...)."""
+    node = float_node(values, function, name)
     if node.shape != (across[1],):
         text = (
-            f"batch_norm: {name} must be ({across[1]},), one a channel; its shape is {node.shape}"
+            f"{function}: {name} must be ({across[1]},), one a channel; its shape is {node.shape}"
         )
         raise located(ShapeError, text)
     return node.reshape(across)
@@ -138,8 +142,8 @@ def layer_norm(
     """
     x = float_node(input, "layer_norm")
     axes = _last_axes(x, normalized_shape, "layer_norm")
-    mean, variance = _moments(x, axes)
-    return Tensor(_scaled(_standardised(x, mean, variance, eps), weight, bias, "layer_norm"))
+    mean, variance = moments(x, axes)
+    return Tensor(_scaled(standardised(x, mean, variance, eps), weight, bias, "layer_norm"))
 
 
 def group_norm(
@@ -172,12 +176,12 @@ def group_norm(
         )
     count, channels = x.shape[:2]
     rows = x.reshape((count, num_groups, x.size // max(count * num_groups, 1)))
-    mean, variance = _moments(rows, (2,))
-    y = _standardised(rows, mean, variance, eps).reshape(x.shape)
+    mean, variance = moments(rows, (2,))
+    y = standardised(rows, mean, variance, eps).reshape(x.shape)
     across = (1, channels, *(1,) * (x.ndim - 2))
     if weight is not None:
-        y = y * _channel(weight, across, "weight")
-    return Tensor(y if bias is None else y + _channel(bias, across, "bias"))
+        y = y * channel(weight, across, "weight")
+    return Tensor(y if bias is None else y + channel(bias, across, "bias"))
 
 
 def rms_norm(
