@@ -30,14 +30,15 @@ def _drop_channels(
     input: Tensor,
     p: float,
     training: bool,
-    batched: tuple[int, ...],
+    ranks: tuple[int, ...],
+    one: int,
     generator: Generator | None,
 ) -> Tensor:
-    """Set whole channels to zero and scale the others by 1 / (1 - p)."""
+    """Set whole channels to zero; `ranks` are allowed, of which `one` has no batch axis."""
     _check_share(p, function)
     x = float_node(input, function)
-    if x.ndim not in (*batched, min(batched) - 1):
-        expected = " or ".join(f"{rank} axes" for rank in sorted({min(batched) - 1, *batched}))
+    if x.ndim not in ranks:
+        expected = " or ".join(f"{rank} axes" for rank in ranks)
         raise located(
             ShapeError, f"{function}: the input must have {expected}; its shape is {x.shape}"
         )
@@ -45,8 +46,7 @@ def _drop_channels(
         return input
     if p == 1.0:
         return Tensor(x * 0)
-    single = x.ndim not in batched
-    y = x.reshape((1, *x.shape)) if single else x
+    y = x.reshape((1, *x.shape)) if x.ndim == one else x
     kept = _kept(y, p, True, generator)
     return Tensor((kept.where(y * (1.0 / (1.0 - p)), 0)).reshape(x.shape))
 
@@ -65,7 +65,7 @@ def dropout1d(
     >>> dropout1d(cr.ones(2, 3, 4), 0.0).sum().item()
     24.0
     """
-    return _drop_channels("dropout1d", input, p, training, (3,), generator)
+    return _drop_channels("dropout1d", input, p, training, (2, 3), 2, generator)
 
 
 def dropout2d(
@@ -97,7 +97,7 @@ def dropout2d(
     >>> sorted(set(y.sum((2, 3)).flatten().tolist()))
     [0.0, 8.0]
     """
-    return _drop_channels("dropout2d", input, p, training, (3, 4), generator)
+    return _drop_channels("dropout2d", input, p, training, (3, 4), 0, generator)
 
 
 def dropout3d(
@@ -114,7 +114,7 @@ def dropout3d(
     >>> dropout3d(cr.ones(1, 2, 1, 1, 1), 1.0).sum().item()
     0.0
     """
-    return _drop_channels("dropout3d", input, p, training, (5,), generator)
+    return _drop_channels("dropout3d", input, p, training, (4, 5), 4, generator)
 
 
 def alpha_dropout(

@@ -121,5 +121,7 @@ def _constant(x: Any, amounts: dict[int, tuple[int, int]], value: Any) -> Any:
     shape = [n if more else 1 for n, more in zip(y.shape, around, strict=True)]
     inside = np.zeros(shape, bool)
     inside[tuple(slice(a, n - b) for a, b, n in zip(low, high, shape, strict=True))] = True
+    # The value takes the input's dtype, as in PyTorch.
+    value = x.dtype.np.type(value).item()
     mask: Any = constant_array(inside, dtypes.bool_)
     return mask.where(y, value)
