@@ -9,9 +9,10 @@ from native_harness import HOST, TARGETS
 
 from chainrule.dtypes import float32, float64
 from chainrule.engines.native import jit, team
-from chainrule.engines.native.emit.driver import BARRIER_BYTES, barrier, flush_denormals
+from chainrule.engines.native.emit.driver import BARRIER_BYTES, LATE, barrier, flush_denormals
 from chainrule.engines.native.emit.ir import Module
 from chainrule.engines.native.emit.types import FLOAT32, INT32, INT64, PTR, literal
+from chainrule.engines.native.pace import Pace
 from chainrule.engines.native.team import Team, thread_count
 from chainrule.errors import EngineError
 
@@ -152,19 +153,84 @@ def test_a_fault_in_the_text_is_reported_with_llvms_words():
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor sets here")
-def test_members_keep_to_processors_only_when_nobody_else_wants_them(tmp_path, monkeypatch):
+def test_members_keep_to_processors_where_asked_to_and_no_other_team_runs(monkeypatch):
     asked = []
-    monkeypatch.setattr(team, "_LOAD", tmp_path / "loadavg")
     monkeypatch.setattr(team, "_allowed", lambda: sorted(os.sched_getaffinity(0)) * 2)
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, places: asked.append(set(places)))
     machine = counting_machine(2)
     members = Team(machine.address("run"), 2)
     arena = aligned(BARRIER_BYTES + 128)
-    count = len(team._allowed())
-    (tmp_path / "loadavg").write_text(f"0.1 0.1 0.1 {count + 3}/400 1")
+    count = len(os.sched_getaffinity(0))
+    members(arena.ctypes.data, 1, pinned=False)
+    monkeypatch.setattr(team, "_calls", [members])
     members(arena.ctypes.data, 1)
-    assert all(len(places) == count // 2 for places in asked)
-    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 1/400 1")
+    assert all(len(places) == count for places in asked)
+    monkeypatch.setattr(team, "_calls", [])
     members(arena.ctypes.data, 1)
     assert sum(len(places) == 1 for places in asked) >= (1 if count == 2 else 2)
     members.close()
+
+
+def test_a_member_that_waits_in_vain_says_so():
+    machine = counting_machine(2)
+    members = Team(machine.address("run"), 2)
+    arena = aligned(BARRIER_BYTES + 128)
+    members(arena.ctypes.data, 10)
+    arena[:] = 0
+    # The second member comes a while after the first.
+    slow = members._workers[0]
+    start = slow.start
+
+    def late(*given):
+        threading.Timer(0.05, start, given).start()
+
+    slow.start = late
+    share = members(arena.ctypes.data, 10)
+    assert arena[LATE] == 1 and share < 0.75
+    members.close()
+
+
+def test_one_thread_runs_while_others_hold_the_team_up_and_the_team_comes_back():
+    pace = Pace(2, fixed=False)
+    ran = {1: 0.0, 2: 0.0}
+
+    def run(seconds, share):
+        spent = 0.0
+        while spent < seconds:
+            threads, steps = pace.next(1_000_000)
+            each = 0.002 if threads == 1 else 0.001 / share**2
+            if threads == 2 and share < 0.75:
+                steps = min(steps, 5)  # the loop comes back when members wait too long
+            pace.note(threads, steps, each * steps, share)
+            ran[threads] += each * steps
+            spent += each * steps
+
+    run(2.0, share=1.0)
+    assert ran[2] > 0.9 * sum(ran.values())
+    ran.update({1: 0.0, 2: 0.0})
+    run(5.0, share=0.4)
+    assert ran[1] > 0.85 * sum(ran.values())
+    run(0.5, share=1.0)  # what is left of the longest rest
+    ran.update({1: 0.0, 2: 0.0})
+    run(2.0, share=1.0)
+    assert ran[2] > 0.9 * sum(ran.values())
+
+
+def test_work_that_a_team_does_more_slowly_stays_with_one_thread():
+    pace = Pace(2, fixed=False)
+    ran = {1: 0.0, 2: 0.0}
+    for _ in range(300):
+        threads, steps = pace.next(1_000_000)
+        spent = steps * (1e-5 if threads == 1 else 2e-5)
+        pace.note(threads, steps, spent)
+        ran[threads] += spent
+    assert ran[1] > 0.95 * sum(ran.values())
+
+
+def test_a_team_of_fixed_size_tries_both_ways_beside_others():
+    pace = Pace(2, fixed=True)
+    assert pace.next(50) == (2, 50) and pace.pinned
+    pace.note(2, 50, 0.1, share=0.5)
+    assert not pace.pinned
+    pace.note(2, 50, 0.1, share=0.9)
+    assert not pace.pinned

@@ -12,6 +12,7 @@ import numpy as np
 from ...graph.graph import Graph
 from ...graph.node import Node
 from . import jit
+from .emit.driver import LATE
 from .emit.ir import Module
 from .kernels.common import Kernel
 from .lower.arena import Layout, allocate, kept_buffers, lay_out
@@ -101,14 +102,15 @@ class Built:
             threads, count = self._pace.next(steps.size - done)
             piece = steps[done : done + count]
             started = time.perf_counter()
-            ran = self._enter(threads, indices[place:], piece, report[told:], numbers, turns[done:])
-            self._pace.note(threads, ran, time.perf_counter() - started)
+            left = indices[place:], piece, report[told:], numbers, turns[done:]
+            ran, share = self._enter(threads, *left)
+            self._pace.note(threads, ran, time.perf_counter() - started, share)
             done += ran
-            if ran < count:
+            if self._words()[0]:
                 break
             if done < steps.size:
-                place += int(np.asarray(self.rows)[piece].sum())
-                told += self.width(piece)
+                place += int(np.asarray(self.rows)[piece[:ran]].sum())
+                told += self.width(piece[:ran])
         return report, done
 
     def width(self, steps: Array) -> int:
@@ -146,11 +148,18 @@ class Built:
         """The control words: the first asks to stop, the last counts the steps that were run."""
         return self.arena[STOP : DONE + 8].view(np.int64)
 
-    def _enter(self, threads: int, *arrays: Array) -> int:
-        """Run steps natively with some threads; returns how many were run."""
+    def _enter(self, threads: int, *arrays: Array) -> tuple[int, float]:
+        """Run steps natively with some threads.
+
+        Returns:
+            How many were run: fewer than given when the loop was asked to stop, or when members
+            waited for each other so long that somebody else must be using the processors. Then the
+            part of the time that the members were let run.
+        """
+        self.arena[LATE : LATE + 4] = 0
         places = (array.ctypes.data for array in (self.arena, *arrays))
-        self._teams[threads](*places, arrays[1].size, threads)
-        return int(self._words()[-1])
+        share = self._teams[threads](*places, arrays[1].size, threads, pinned=self._pace.pinned)
+        return int(self._words()[-1]), share
 
 
 class Workshop:
@@ -167,6 +176,7 @@ class Workshop:
         self.kernels: dict[Any, Kernel] = {}
         self.seconds: dict[str, float] = {}
         self.outside: Mapping[str, int] = {}
+        self._timed: tuple[jit.Machine, dict[Task | None, int]] | None = None
 
     def add_time(self, stage: str, started: float) -> None:
         """Count the time since ``started`` to a stage."""
@@ -273,6 +283,11 @@ class Workshop:
 
         They lie behind the arena of the loop itself, which must be copied into a longer one.
         """
+        if self._timed is None:
+            self._timed = self._with_clocks(built)
+        return self._timed
+
+    def _with_clocks(self, built: Built) -> tuple[jit.Machine, dict[Task | None, int]]:
         start = -(-built.layout.total // 64) * 64
         tasks = [None, *(task for each in built.planned for task in each.tasks)]
         clocks = {task: start + 8 * number for number, task in enumerate(tasks)}

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import EngineError
+from .emit.driver import LATE
 from .lower.buffers import ALIGNMENT
+from .lower.driver import DONE
 from .machine import Built
 from .team import Team
 
@@ -66,10 +68,18 @@ def profile(built: Built, indices: Array, steps: Array, numbers: Array, turns: A
     arena = _longer(built.arena, max(clocks.values()) + 8)
     report = np.zeros(built.width(steps), np.float64)
     team = Team(machine.address("run.timed"), built.threads)
+    rows, done, place, told = np.asarray(built.rows), 0, 0, 0
     started = time.perf_counter()
-    arrays = (arena, indices, steps, report, numbers, turns)
-    pointers = (array.ctypes.data for array in arrays)
-    team(*pointers, steps.size, built.threads)
+    while done < steps.size:
+        # A team whose members are held up by other work comes back early.
+        arena[LATE : LATE + 4] = 0
+        left = (arena, indices[place:], steps[done:], report[told:], numbers, turns[done:])
+        pointers = (array.ctypes.data for array in left)
+        team(*pointers, steps.size - done, built.threads)
+        ran = steps[done : done + int(arena[DONE : DONE + 8].view(np.int64)[0])]
+        place += int(rows[ran].sum())
+        told += built.width(ran)
+        done += ran.size
     spent = time.perf_counter() - started
     team.close()
     return _lines(built, arena, clocks, 1e6 * spent / steps.size, steps)

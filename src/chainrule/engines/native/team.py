@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from ...errors import EngineError
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _OLD_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-_LOAD = Path("/proc/loadavg")
 _OLD_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+# What waking a member may take without being counted as held up by others.
+_WAKING = 2e-4
 
 # Teams of this process that are running now.
 _calls: list[Team] = []
@@ -60,21 +63,13 @@ def _container_quota() -> float | None:
     return share if share > 0 else None
 
 
-def _others_running() -> int:
-    """How many threads of the machine run or want to run now, besides the one that asks."""
-    try:
-        return max(0, int(_LOAD.read_text().split()[3].split("/")[0]) - 1)
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
 class Team:
     """Threads that run ``void f(pointer, int64 ..., int64 thread)`` together.
 
     The calling thread is member 0. The others wait between calls without using the processor; they
     are made at the first call, again after a fork, and end with :meth:`close` or with the process.
-    During a call each member keeps to a processor of its own if there are enough and nobody else
-    wants them: beside other work the scheduler must be free to move the members.
+    During a call each member keeps to a processor of its own, where it is asked to, if there are
+    enough and no other team of this process runs.
 
     Args:
         address: the native function.
@@ -94,15 +89,20 @@ class Team:
         self._process = os.getpid()
         self._lock = threading.Lock()
 
-    def __call__(self, pointer: int, *numbers: int) -> None:
-        """Run the function on all members and wait for the last."""
+    def __call__(self, pointer: int, *numbers: int, pinned: bool = True) -> float:
+        """Run the function on all members and wait for the last.
+
+        Returns:
+            The part of the time that the most hindered member was let run: far below 1 where others
+            use the processors. A team of one does not look.
+        """
         function = self._typed(len(numbers))
         self._forget_parent()
         with self._lock:
             if self.threads == 1:
                 function(pointer, *numbers, 0)
-                return
-            self._together(function, pointer, numbers)
+                return 1.0
+            return self._together(function, pointer, numbers, pinned)
 
     def entered(self, pointer: int, *numbers: int) -> Callable[[], None]:
         """A call of a team of one with these arguments, as cheap as Python can make it.
@@ -131,14 +131,15 @@ class Team:
         return self._function
 
     def _together(
-        self, function: Callable[..., None], pointer: int, numbers: tuple[int, ...]
-    ) -> None:
+        self, function: Callable[..., None], pointer: int, numbers: tuple[int, ...], pinned: bool
+    ) -> float:
         self._gather()
         places = _allowed()
-        room = len(places) - _others_running() >= self.threads
-        pinned = room and not _calls and hasattr(os, "sched_setaffinity")
+        room = len(places) >= self.threads and not _calls
+        pinned = pinned and room and hasattr(os, "sched_setaffinity")
         started = []
         _calls.append(self)
+        begun = time.perf_counter()
         try:
             for member, worker in enumerate(self._workers, 1):
                 place = {places[member]} if pinned else set(places)
@@ -146,13 +147,18 @@ class Team:
                 started.append(worker)
             if pinned:
                 os.sched_setaffinity(0, {places[0]})
+            mine = time.thread_time()
             function(pointer, *numbers, 0)
+            mine = time.thread_time() - mine
         finally:
             for worker in started:
                 worker.wait()
             _calls.remove(self)
             if pinned:
                 os.sched_setaffinity(0, set(places))
+        spent = time.perf_counter() - begun - _WAKING
+        ran = min(mine, *(worker.ran for worker in started))
+        return min(1.0, ran / spent) if spent > 0 else 1.0
 
     def _forget_parent(self) -> None:
         """A forked child has none of its parent's threads, and the lock as one of them left it."""
@@ -168,11 +174,18 @@ class Team:
 
 
 class _Worker:
-    """A thread that sleeps until it is given a call."""
+    """A thread that sleeps until it is given a call.
+
+    Attributes:
+        ran: seconds that its last call had a processor.
+    """
 
     def __init__(self, number: int) -> None:
-        self._given = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
+        self.ran = 0.0
+        # Held while there is nothing to wait for: whoever lets go wakes the other side.
+        self._given, self._done = threading.Lock(), threading.Lock()
+        self._given.acquire()
+        self._done.acquire()
         self._work: tuple[Callable[..., None], tuple[Any, ...], set[int]] | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"chainrule-team-{number}", daemon=True
@@ -193,7 +206,8 @@ class _Worker:
     def end(self, wait: bool = True) -> None:
         """End the thread."""
         self._work = None
-        self._given.release()
+        if self._given.locked():
+            self._given.release()
         if wait:
             self._thread.join()
 
@@ -207,5 +221,7 @@ class _Worker:
             if places != kept and hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(0, places)
                 kept = places
+            begun = time.thread_time()
             function(*arguments)
+            self.ran = time.thread_time() - begun
             self._done.release()

@@ -11,6 +11,7 @@ from .types import INT32, INT64, PTR, Value
 # step many times slower; with many, an idle team wastes its time slice.
 SPIN = 10_000
 BARRIER_BYTES = 256
+LATE = 64  # int32 among the barrier's words: set when a member spun in vain
 # Flush-to-zero of MXCSR. Denormals-are-zero is left out: with no denormal results the only such
 # numbers are the user's own, and log, sqrt and division tell them from 0.
 _FLUSH = 0x8000
@@ -19,6 +20,7 @@ _FLUSH_ARM = 1 << 24  # FZ of FPCR
 _BARRIER = """define internal void @team.barrier(ptr %words, i32 %threads) #0 {{
 entry:
  %place = getelementptr i8, ptr %words, i64 128
+ %late = getelementptr i8, ptr %words, i64 {late}
  %before = load atomic i32, ptr %place monotonic, align 4
  %count = atomicrmw add ptr %words, i32 1 acq_rel
  %mine = add i32 %count, 1
@@ -40,6 +42,7 @@ wait:
  %more = icmp slt i32 %turned, {spin}
  br i1 %more, label %spin, label %give
 give:
+ store atomic i32 1, ptr %late monotonic, align 4
  {give}
  br label %spin
 leave:
@@ -52,6 +55,7 @@ def barrier(module: Module) -> str:
 
     Call it with a pointer to :data:`BARRIER_BYTES` zeroed bytes, 64-byte aligned, and the number of
     threads (int32). Whoever comes last opens it by a new generation, on a cache line of its own.
+    A member that spins in vain, because another is not let run, says so in the word :data:`LATE`.
     """
     architecture = module.target.architecture
     give = ""
@@ -66,7 +70,7 @@ def barrier(module: Module) -> str:
         # Waits some tens of cycles, as pause does; yield is nothing on most of these processors.
         module.declare("declare void @llvm.aarch64.isb(i32)")
         pause = "call void @llvm.aarch64.isb(i32 15)"
-    text = _BARRIER.format(pause=pause, spin=SPIN, give=give)
+    text = _BARRIER.format(pause=pause, spin=SPIN, give=give, late=LATE)
     return module.verbatim("team.barrier", text)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..emit.driver import BARRIER_BYTES, barrier, flush_denormals
+from ..emit.driver import BARRIER_BYTES, LATE, barrier, flush_denormals
 from ..emit.ir import Function, Module
 from ..emit.types import INT32, INT64, PTR, Type, Value
 from .tasks import Argument, Task
@@ -329,12 +329,21 @@ def _agree_to_stop(
     thread: Value,
     wait: Callable[[], None],
 ) -> None:
-    """The first thread reads the stop word and tells the others; all wait for the step's end."""
+    """The first thread reads the stop word and tells the others; all wait for the step's end.
+
+    A team in which a member waited too long comes back too, so that the number of threads can be
+    chosen anew.
+    """
 
     def tell() -> None:
         asked = function.value(
             f"load volatile i64, ptr {function.offset(arena, STOP).text}, align 8", INT64
         )
+        if code.threaded:
+            place = function.offset(arena, LATE)
+            late = function.value(f"load atomic i32, ptr {place.text} monotonic, align 4", INT32)
+            wide = function.value(f"zext i32 {late.text} to i64", INT64)
+            asked = function.value(f"or i64 {asked.text}, {wide.text}", INT64)
         function.store(asked, _agreed(function, arena, number))
 
     if not code.threaded:
