@@ -89,12 +89,17 @@ def exp(e: Emitter, x: Value) -> Value:
 def expm1(e: Emitter, x: Value) -> Value:
     """exp(x) - 1."""
     format = _FORMATS[x.type.name]
-    inside = e.min(e.max(x, -format.whole), format.overflow)
-    n, _, p = _reduced(e, inside, format)
+    made = _expm1_inside(e, e.min(e.max(x, -format.whole), format.overflow), format)
+    # Zero keeps its sign, and tiny numbers are their own result.
+    return e.select(e.eq(x, 0.0), x, made)
+
+
+def _expm1_inside(e: Emitter, x: Value, format: _Format) -> Value:
+    """exp(x) - 1 where neither end of the range is near; the sign of zero may be lost."""
+    n, _, p = _reduced(e, x, format)
     half = _power_of_two(e, e.sub(n, 1), format)
     made = e.fma(p, half, e.sub(half, 0.5))
-    # Zero keeps its sign, and tiny numbers are their own result.
-    return e.select(e.eq(x, 0.0), x, e.add(made, made))
+    return e.add(made, made)
 
 
 def log(e: Emitter, x: Value) -> Value:
@@ -169,7 +174,8 @@ def softplus(e: Emitter, x: Value) -> Value:
 
 def tanh(e: Emitter, x: Value) -> Value:
     """The hyperbolic tangent, from m = exp(2|x|) - 1 as m / (m + 2)."""
-    m = expm1(e, e.mul(e.min(e.abs(x), _FORMATS[x.type.name].flat), 2.0))
+    format = _FORMATS[x.type.name]
+    m = _expm1_inside(e, e.mul(e.min(e.abs(x), format.flat), 2.0), format)
     return _with_sign(e, e.div(m, e.add(m, 2.0)), x)
 
 

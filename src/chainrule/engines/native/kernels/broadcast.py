@@ -10,10 +10,8 @@ from ..emit.ir import Function
 from ..emit.memory import first_lanes, load_points
 from ..emit.types import PTR, Value, of
 from .common import Span, spans
-from .tiles import Ending, Problem, RowTiles, Tile, cover, over_rows
+from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, over_rows
 
-# Lines of a body that are too many to be written for each vector of a tile.
-_LONG_BODY = 14
 Pieces = Callable[[Value], list[Span]]
 
 
@@ -104,7 +102,7 @@ class Broadcast:
         self.lanes = function.target.lanes(problem.dtype)
         self.type = of(problem.dtype)
         self._buffer: Value | None = None
-        if ending is not None and ending.lines() > _LONG_BODY:
+        if ending is not None and ending.lines() > LONG_BODY:
             size = function.target.registers * self.lanes
             text = f"alloca [{size} x {self.type.element}], align 64"
             self._buffer = function.entry_value(text, PTR)

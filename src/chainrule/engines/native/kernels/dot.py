@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import Part, load_points
 from ..emit.shuffle import fold_many, take_lanes
-from ..emit.types import Value, of
-from .common import Span, power_above
-from .tiles import Ending, Problem, RowTiles, Tile, cover, dot_lanes
+from ..emit.types import PTR, Value, of
+from .common import Operand, Span, power_above, spans
+from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, dot_lanes
+
+# Sums that a kernel keeps until a long body runs over them, and the most rows of them.
+_KEPT = 8192
+_ROWS_KEPT = 16
 
 
 def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
@@ -17,7 +23,20 @@ def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
     tailing = len(problem.tailing)
     ending = Ending(function, problem, function.params[2 : 2 + tailing])
     start, stop = function.params[2 + tailing :]
-    form = _Dot(function, problem, ending, a, b)
+    width = -(-problem.n // function.target.lanes(problem.dtype)) * function.target.lanes(
+        problem.dtype
+    )
+    chunk = _KEPT // width // tile.rows * tile.rows
+    if ending.lines() > LONG_BODY and chunk:
+        _in_chunks(function, problem, ending, tile, min(chunk, _ROWS_KEPT), width)
+    else:
+        _write_rows(_Dot(function, problem, ending, a, b), tile, (start, stop))
+    function.ret()
+
+
+def _write_rows(form: _Dot, tile: Tile, rows: tuple[Value, Value]) -> None:
+    """All columns of some rows."""
+    function, problem = form.function, form.problem
 
     def columns(first: int, last: int, width: int, rows: RowTiles) -> None:
         def block(column: Value, count: int) -> None:
@@ -28,8 +47,55 @@ def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
         if full < last:
             block(function.i64(full), last - full)
 
-    cover(function, problem, tile, 1, (start, stop), columns)
-    function.ret()
+    cover(function, problem, tile, 1, rows, columns)
+
+
+def _in_chunks(
+    function: Function, problem: Problem, ending: Ending, tile: Tile, chunk: int, width: int
+) -> None:
+    """Sums of some rows into a buffer, then the body over them.
+
+    A tile's sums are a few short pieces of rows: a long body would wait for each piece, where it
+    can work on one full vector of a row while the next is on its way.
+    """
+    a, b = function.params[:2]
+    start, stop = function.params[-2:]
+    type, lanes = of(problem.dtype), function.target.lanes(problem.dtype)
+    kept = function.entry_value(f"alloca [{chunk * width} x {type.element}], align 64", PTR)
+    raw = replace(
+        problem,
+        bias=None,
+        operands=(),
+        outputs=(Operand(problem.dtype, (width, 1)),),
+        body=lambda _, c: c,
+    )
+
+    def rows(first: Value, _: list[Value]) -> None:
+        last = function.min(function.add(first, chunk), stop)
+        origin = function.offset(kept, function.mul(first, -width), type.element)
+        sums = _Dot(function, raw, Ending(function, raw, [origin]), a, b)
+        _write_rows(sums, tile, (first, last))
+
+        def visit(row: Value, column: Value | int, span: Span) -> None:
+            ending.begin(row, column)
+            e = Emitter(function, span.lanes)
+            at = function.offset(origin, function.mul(row, width), type.element)
+            c = function.load(function.offset(at, column, type.element), type.with_lanes(e.lanes))
+            here = replace(span, start=0)
+            if problem.bias:
+                c = e.add(c, ending.start(e, 0, here))
+            ending.finish(e, c, 0, here)
+
+        def line(row: Value, _: list[Value]) -> None:
+            full = problem.n // lanes * lanes
+            whole = Span(0, lanes, lanes)
+            function.loop(0, full, lanes, [], lambda at, _: visit(row, at, whole))
+            for span in spans(full, problem.n - full, lanes):
+                visit(row, span.start, span)
+
+        function.loop(first, last, 1, [], line)
+
+    function.loop(start, stop, chunk, [], rows, guard=True)
 
 
 class _Dot:
@@ -73,6 +139,13 @@ class _Dot:
             listed += sums[r * columns : (r + 1) * columns]
             listed += [None] * (wide - columns)
         folded = fold_many(across, across.add, listed)
+        if len(rows) > 1 and len(rows) * wide == self.lanes:
+            # Short pieces of several rows go through the body as one full vector.
+            span = Span(0, wide, columns)
+            if self.problem.bias:
+                folded = across.add(folded, ending.start_rows(across, rows, span))
+            ending.finish_rows(across, folded, rows, span)
+            return
         span = Span(0, max(2, wide), columns)
         e = Emitter(function, span.lanes)
         for i, r in enumerate(rows):

@@ -13,6 +13,7 @@ from ....dtypes import DType
 from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import load_points, memory_type, store_points
+from ..emit.shuffle import shuffle, take_lanes
 from ..emit.types import Type, Value
 from ..target import Target
 from .common import Body, Bound, Operand, Span, power_above, results
@@ -26,6 +27,8 @@ _STORE_COST = 2
 # What an accumulator that is written out costs to compile, in multiply-adds a call, when a kernel
 # is called some thousands of times.
 _CODE_COST = 60
+# Lines of a body that are too many to be written for each vector of a tile.
+LONG_BODY = 14
 # Rows that are worth sharing between threads.
 _ROWS_TO_SHARE = 16
 
@@ -186,6 +189,36 @@ class Ending:
             pointer = self._at(i, row, span)
             store_points(e, value, pointer, operand.dtype, operand.strides[1], span.part)
 
+    def start_rows(self, e: Emitter, rows: Sequence[int], span: Span) -> Value:
+        """What the sums of some rows start from, side by side in one vector."""
+        return e.splat(e.cast(self._load_rows(e, 0, rows, span), self.problem.dtype))
+
+    def finish_rows(self, e: Emitter, c: Value, rows: Sequence[int], span: Span) -> None:
+        """As :meth:`finish`, for short pieces of some rows that lie side by side in one vector."""
+        problem = self.problem
+        last = self._first + len(problem.operands)
+        values = [self._load_rows(e, i, rows, span) for i in range(self._first, last)]
+        made = results(problem.body(e, c, *values), len(problem.outputs))
+        piece = Emitter(self.function, span.lanes)
+        for i, value in enumerate(made, last):
+            operand, whole = self.bound.operands[i], e.splat(value)
+            for place, row in enumerate(rows):
+                part = take_lanes(piece, whole, place * span.lanes, span.lanes, span.lanes)
+                pointer = self._at(i, row, span)
+                store_points(piece, part, pointer, operand.dtype, operand.strides[1], span.part)
+
+    def _load_rows(self, e: Emitter, which: int, rows: Sequence[int], span: Span) -> Value:
+        """Pieces of an operand's rows, side by side."""
+        operand = self.bound.operands[which]
+        if operand.is_single:
+            return self._single(e, which)
+        piece = Emitter(self.function, span.lanes)
+        parts = [piece.splat(self._load(piece, which, row, span)) for row in rows]
+        while len(parts) > 1:
+            both = range(2 * parts[0].lanes)
+            parts = [shuffle(e, *pair, both) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
     def lines(self) -> int:
         """How many instructions the body is for one vector, found by writing it aside."""
         aside = Function(self.function.module, "aside", [])
@@ -209,7 +242,7 @@ class Ending:
         """Load an operand; what rows or columns of a tile share is loaded once for them."""
         operand = self.bound.operands[which]
         if operand.is_single:
-            return self.bound.single(e, which)
+            return self._single(e, which)
         row_stride, column_stride = operand.strides
         key = (which, row if row_stride else -1, span.start if column_stride else -1)
         known = self._shared.get(key)
@@ -218,6 +251,18 @@ class Ending:
             known = load_points(e, pointer, operand.dtype, column_stride, span.part)
             self._shared[key] = known
         return known
+
+    def _single(self, e: Emitter, which: int) -> Value:
+        """The one element that all points share, loaded where it is used.
+
+        From the function's entry on it would take a register from the sums of the inner loop.
+        """
+        key = (which, -1, -1)
+        if key not in self._shared:
+            dtype = self.bound.operands[which].dtype
+            pointer = self.bound.pointers[which]
+            self._shared[key] = load_points(e, pointer, dtype, 0)
+        return self._shared[key]
 
 
 RowTile = Callable[[Value, int], None]
