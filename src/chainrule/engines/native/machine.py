@@ -266,7 +266,9 @@ class Workshop:
     ) -> None:
         """Write the functions of the steps, and the loop over them."""
         for name, each in zip(loop.steps, planned, strict=True):
-            used = {argument.buffer.pointer for task in each.tasks for argument in task.arguments}
+            used = {
+                argument.buffer.root.pointer for task in each.tasks for argument in task.arguments
+            }
             code = StepCode(
                 name,
                 each.phases,
@@ -289,7 +291,7 @@ class Workshop:
 
     def _with_clocks(self, built: Built) -> tuple[jit.Machine, dict[Task | None, int]]:
         start = -(-built.layout.total // 64) * 64
-        tasks = [None, *(task for each in built.planned for task in each.tasks)]
+        tasks = [None, *(task for each in built.planned for task in each.leaves)]
         clocks = {task: start + 8 * number for number, task in enumerate(tasks)}
         names = _names("timed", built.planned)
         loop = LoopCode(

@@ -100,7 +100,7 @@ def _lines(built: Built, arena: Array, clocks: Any, each: float, steps: Array) -
     runs = {
         task: int((steps == number).sum())
         for number, planned in enumerate(built.planned)
-        for task in planned.tasks
+        for task in planned.leaves
     }
     lines = []
     for task, count in cycles.items():

@@ -12,6 +12,7 @@ from .buffers import ALIGNMENT, Buffer
 from .driver import HEADER
 from .memory import lifetimes, place, place_kept, total_bytes
 from .plan import Planned
+from .tasks import leaves
 
 Array = np.ndarray[Any, Any]
 
@@ -46,8 +47,8 @@ def kept_buffers(shared: Iterable[Buffer], planned: Sequence[Planned]) -> list[B
     for each in planned:
         for task in each.tasks:
             for argument in task.arguments:
-                if argument.buffer.kept:
-                    found[argument.buffer] = None
+                if argument.buffer.root.kept:
+                    found[argument.buffer.root] = None
     return list(found)
 
 
@@ -65,7 +66,7 @@ def lay_out(kept: Sequence[Buffer], planned: Sequence[Planned], threads: int) ->
         buffers = lifetimes(each.phases, by_task=threads == 1)
         steps = max(steps, place(buffers, end))
         unshared = max(unshared, total_bytes(buffers))
-        for task in each.tasks:
+        for task in leaves(each.tasks):
             if task.kernel is not None:
                 scratch = max(scratch, -(-task.kernel.scratch // ALIGNMENT) * ALIGNMENT)
     return Layout(end, steps - end, unshared, scratch, steps + scratch * threads)

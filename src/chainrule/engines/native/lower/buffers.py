@@ -16,8 +16,35 @@ GUARD = 0  # bytes left free behind each buffer; tests watch them
 
 
 @dataclass(eq=False)
+class Time:
+    """What a loop counts: its steps, from the first or from the last on."""
+
+    length: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Which of the equal parts of an array one step of a loop uses.
+
+    Attributes:
+        time: whose steps.
+        stride: elements from one part to the next.
+        shift: parts between the step's own and this one.
+        wraps: whether there are two parts, used in turns, instead of one for each step.
+    """
+
+    time: Time
+    stride: int
+    shift: int = 0
+    wraps: bool = False
+
+
+@dataclass(eq=False)
 class Buffer:
     """One array of the program: in the arena, or outside memory that the caller points to.
+
+    It may be a part of another array: of a joined one, or the part that a step of a loop uses.
 
     Attributes:
         label: what it holds, for reading.
@@ -25,6 +52,8 @@ class Buffer:
         kept: whether it outlives a step (state, constants, run-time numbers).
         contents: what a constant holds.
         pointer: name of the outside memory that it is; None when it lies in the arena.
+        base, start: the array that it is a part of, and the element of it where the part begins.
+        slot: which part of ``base``, where that changes from step to step.
         offset: byte offset in the arena, set by the memory plan; or in the outside memory, -1
             being its beginning.
         first, last: the span of plan positions in which it is in use.
@@ -37,9 +66,27 @@ class Buffer:
     kept: bool = False
     contents: np.ndarray[Any, Any] | None = None
     pointer: str | None = None
+    base: Buffer | None = None
+    start: int = 0
+    slot: Slot | None = None
     offset: int = -1
     first: int = -1
     last: int = -1
+
+    @property
+    def root(self) -> Buffer:
+        """The array that it is a part of, or itself: what the memory plan places."""
+        found = self
+        while found.base is not None:
+            found = found.base
+        return found
+
+    def within_step(self) -> tuple[Buffer, int]:
+        """The largest array around it that one step of a loop uses, and where it begins there."""
+        found, start = self, 0
+        while found.base is not None and found.slot is None:
+            found, start = found.base, start + found.start
+        return found, start
 
     @property
     def bytes(self) -> int:

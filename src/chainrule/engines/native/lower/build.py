@@ -65,6 +65,10 @@ class Builder:
             found = self.known[key] = self._simplest(self._node(op, inputs, attrs, aval))
         return found
 
+    def raw(self, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any]) -> Node:
+        """A node as it is said, not simplified: a loop, which has several outputs."""
+        return self._node(op, inputs, attrs, op.infer(*(n.aval for n in inputs), **attrs))
+
     def constant(self, value: Any, dtype: dtypes.DType) -> Node:
         """A constant leaf, one for each value."""
         array = np.asarray(value, dtype.np)

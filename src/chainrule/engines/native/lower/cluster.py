@@ -16,6 +16,7 @@ cluster is an array in memory; what it reads from its own cluster stays in regis
 | move | gathers, scatters, joins or pads |
 | window | convolution or pooling, and what is computed from each element of it |
 | alone | the gradient of a convolution's weights |
+| loop | the steps of a loop over time, each a graph of its own, and the outputs picked from it |
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 
 from ....graph.node import CONSTANT, INPUT, Node
 from ....ops import shape
+from ....ops.scan import PICK
 from .support import form
 from .views import Axes, axes_under, broadcast_axes, under
 
@@ -87,6 +89,8 @@ def long_axes(lengths: tuple[int, ...]) -> tuple[Space, Axes]:
 def single(node: Node) -> Cluster:
     """The cluster of one node alone."""
     how = form(node)
+    if how == "loop":
+        return Cluster("loop", (), {node: ()}, anchor=node)
     if how == "reduce":
         return _reduction(node)
     space, axes = long_axes(node.shape)
@@ -145,6 +149,8 @@ def reads(cluster: Cluster, node: Node, inline: set[Node]) -> Iterator[Read]:
 
     Nodes in ``inline`` are computed where they are used, so what they read is given instead.
     """
+    if node.op is PICK:
+        return  # of the loop in its own cluster
     stack: list[Read] = [
         (source, input_axes(cluster, node, slot)) for slot, source in enumerate(node.inputs)
     ]

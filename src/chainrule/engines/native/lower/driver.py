@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from ..emit.driver import BARRIER_BYTES, LATE, barrier, flush_denormals
 from ..emit.ir import Function, Module
 from ..emit.types import INT32, INT64, PTR, Type, Value
-from .tasks import Argument, Task
+from .buffers import Buffer, Slot, Time
+from .tasks import Argument, Steps, Task, leaves
 
 STOP = BARRIER_BYTES  # int64: nonzero asks the loop to stop after the step
 DONE = STOP + 64  # int64: steps that were run
@@ -57,6 +58,8 @@ class _Writer:
         self.barrier = barrier(module) if code.threaded else ""
         self.outside = {"indices": indices, "sums": sums, "numbers": numbers}
         self.bounds: dict[tuple[int, int], tuple[Value, Value]] = {}
+        # The steps of the loops that are being written: number of the step, and its time.
+        self.now: dict[Time, tuple[Value, Value]] = {}
 
     def write(self) -> None:
         function = self.function
@@ -118,18 +121,49 @@ class _Writer:
     def _pointer(self, argument: Argument, turns: Sequence[Value]) -> Value:
         buffer, function = argument.buffer, self.function
         size = buffer.dtype.itemsize
-        if buffer.pointer is not None:
-            start = max(buffer.offset, 0) + argument.offset * size
-            pointer = function.offset(self.outside[buffer.pointer], start)
+        root, slots, start = _parts(buffer, argument.offset)
+        if root.pointer is not None:
+            pointer = function.offset(self.outside[root.pointer], max(root.offset, 0) + start * size)
         else:
-            pointer = function.offset(self.arena, buffer.offset + argument.offset * size)
+            pointer = function.offset(self.arena, root.offset + start * size)
+        for slot in slots:
+            pointer = function.offset(pointer, self._slot(slot, size))
         for turn, stride in zip(turns, argument.outer, strict=False):
             if stride:
                 pointer = function.offset(pointer, function.mul(turn, stride * size))
         return pointer
 
+    def _slot(self, slot: Slot, size: int) -> Value:
+        """Bytes from an array's first part to the one that the present step uses."""
+        function = self.function
+        number, time = self.now[slot.time]
+        chosen = function.add(number if slot.wraps else time, slot.shift)
+        if slot.wraps:
+            chosen = function.value(f"and i64 {chosen.text}, 1", INT64)
+        return function.mul(chosen, slot.stride * size)
+
     def _task(self, task: Task) -> None:
-        self._timed(task, lambda: self._untimed(task))
+        if task.steps is not None:
+            self._steps(task.steps)
+        else:
+            self._timed(task, lambda: self._untimed(task))
+
+    def _steps(self, steps: Steps) -> None:
+        """A loop over time; every thread is in it."""
+        function, time = self.function, steps.time
+
+        def step(number: Value, _: list[Value]) -> None:
+            at = function.sub(time.length - 1, number) if time.reverse else number
+            self.now[time] = number, at
+            for place, phase in enumerate(steps.phases):
+                if place and self.code.threaded:
+                    self.wait()
+                self._phase(phase)
+            if steps.waits and self.code.threaded:
+                self.wait()
+
+        function.loop(0, time.length, 1, [], step)
+        del self.now[time]
 
     def _untimed(self, task: Task) -> None:
         if task.kernel is None:
@@ -167,7 +201,7 @@ class _Writer:
         """Each thread's part of each shared length, from the thread numbers alone."""
         if not self.code.threaded:
             return
-        shared = [task for phase in self.code.phases for task in phase if task.shared]
+        shared = [t for phase in self.code.phases for t in leaves(phase) if t.shared]
         after = self.function.add(self.thread, 1)
         for length, unit in sorted({(task.length, task.unit) for task in shared}):
             self.bounds[length, unit] = (
@@ -180,6 +214,17 @@ class _Writer:
         units = -(-length // unit)
         before = function.udiv(function.mul(thread, units), self.threads)
         return function.min(function.mul(before, unit), length)
+
+
+def _parts(buffer: Buffer, start: int) -> tuple[Buffer, list[Slot], int]:
+    """What an array is a part of, by which slots, and the element of it where the part begins."""
+    slots = []
+    while buffer.base is not None:
+        start += buffer.start
+        if buffer.slot is not None:
+            slots.append(buffer.slot)
+        buffer = buffer.base
+    return buffer, slots, start
 
 
 def _cycles(function: Function) -> Value:

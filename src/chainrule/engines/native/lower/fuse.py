@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ....graph.graph import Graph
 from ....graph.node import Node
+from ....ops.scan import PICK
 from .cluster import Cluster, Space, is_computed, is_free, reads, single
 from .support import form
 from .views import Axes, under
@@ -53,13 +54,26 @@ class Fusion:
         self.inline -= self.outputs
         computed += [n for n in self.outputs if is_computed(n) and n not in set(computed)]
         computed.sort(key=self.position.__getitem__)
-        self.owner = {node: single(node) for node in computed}
-        self.first = {self.owner[node]: self.position[node] for node in computed}
-        self.last = dict(self.first)
+        self.owner: dict[Node, Cluster] = {}
+        self.first: dict[Cluster, int] = {}
+        self.last: dict[Cluster, int] = {}
+        for node in computed:
+            self._enter(node)
         self.users: dict[Node, list[Node]] = {}
         for node in computed:
             for base, _ in reads(self.owner[node], node, self.inline):
                 self.users.setdefault(base, []).append(node)
+
+    def _enter(self, node: Node) -> None:
+        """Put a node into a cluster of its own, or an output of a loop into the loop's."""
+        if node.op is PICK:
+            cluster = self.owner[node.inputs[0]]
+            cluster.axes[node] = ()
+        else:
+            cluster = single(node)
+            self.first[cluster] = self.position[node]
+        self.owner[node] = cluster
+        self.last[cluster] = self.position[node]
 
     # -- relations between clusters --------------------------------------------------------------
     def consumers(self, cluster: Cluster) -> set[Cluster]:

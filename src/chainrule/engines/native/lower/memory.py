@@ -21,7 +21,7 @@ def lifetimes(phases: Sequence[Sequence[Task]], by_task: bool) -> list[Buffer]:
     for number, phase in enumerate(phases):
         for task in phase:
             for argument in task.arguments:
-                buffer = argument.buffer
+                buffer = argument.buffer.root
                 if buffer.pointer is None and not buffer.kept:
                     buffer.touch(position if by_task else number)
                     found[buffer] = None

@@ -8,38 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ....dtypes import float64
 from ....graph.graph import Graph
-from ....graph.node import CONSTANT, Node
+from ....graph.node import Node
 from ..emit.ir import Module
 from ..kernels.common import Kernel
-from .buffers import Buffer, Place, buffer_for
+from .buffers import Buffer, Place
 from .cluster import Cluster, is_computed, reads
 from .context import Context
 from .fuse import Fusion, fuse, stored
-from .lowering import copy_task, lower, write_sums
+from .joins import Buffers, lay_buffers
+from .loops import lower_all
+from .lowering import copy_task, write_sums
 from .schedule import phases
 from .settle import settle
 from .simplify import simplify
-from .tasks import Argument, Task
+from .tasks import Argument, Task, leaves
 from .views import layout_of, under
 
 # Kinds of kernels that may write a state where they read it.
 _IN_PLACE = ("map", "product", "column", "scalar")
-
-
-class Buffers(dict[Node, Buffer]):
-    """The buffer of each node; constants get theirs when first asked for."""
-
-    def __missing__(self, node: Node) -> Buffer:
-        if node.op is not CONSTANT or not node.has_value:
-            raise KeyError(node)
-        contents = np.array(node.value(), node.dtype.np)
-        made = buffer_for(node, node.name or "constant", kept=True, contents=contents)
-        self[node] = made
-        return made
 
 
 @dataclass
@@ -70,9 +58,14 @@ class Planned:
         return [task for phase in self.phases for task in phase]
 
     @property
+    def leaves(self) -> list[Task]:
+        """All tasks, and in the place of a loop those of its steps."""
+        return list(leaves(self.tasks))
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of the step."""
-        return sum(task.flops for task in self.tasks)
+        return sum(task.flops for task in self.leaves)
 
 
 def prepare(graph: Graph, owned: set[int]) -> tuple[Graph, dict[str, int]]:
@@ -119,13 +112,10 @@ def plan(
     clock.mark("fuse")
     after = {cluster: fusion.consumers(cluster) for cluster in clusters}
     in_place = _in_place(fusion, after, updates, needed)
-    buffers = _buffers(fusion, leaves, results, in_place, needed)
+    buffers = lay_buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
     context = Context(module, buffers, fusion.inline, needed, tables, kernels)
-    tasks = list(first)
-    for cluster in _ordered(clusters, after):
-        if 0 not in cluster.space:
-            tasks += lower(context, cluster)
+    tasks = [*first, *lower_all(context, _ordered(clusters, after))]
     for source, output in updates:
         if in_place.get(source) is not output:
             tasks.append(_copy(context, source, output))
@@ -135,25 +125,6 @@ def plan(
     made = phases(tasks)
     clock.mark("schedule")
     return made, buffers, fusion
-
-
-def _buffers(
-    fusion: Fusion,
-    leaves: Mapping[Node, Buffer],
-    results: Mapping[Node, Buffer],
-    in_place: Mapping[Node, Node],
-    needed: set[Node],
-) -> Buffers:
-    """Where everything lies that must be in memory."""
-    buffers = Buffers(leaves)
-    for source, output in in_place.items():
-        buffers[output] = buffers[source]
-    for node, buffer in results.items():
-        buffers.setdefault(node, buffer)
-    for number, node in enumerate(fusion.order):
-        if node in needed and node not in buffers:
-            buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
-    return buffers
 
 
 class _Clock:

@@ -37,10 +37,23 @@ def uses(task: Task) -> dict[Buffer, list[Use]]:
     """What a task touches: for each buffer of the arena, which part and whether it writes."""
     found: dict[Buffer, list[Use]] = {}
     for argument in task.arguments:
-        if argument.buffer.pointer is None:
+        if argument.buffer.root.pointer is None:
             use = (task.signature(argument), argument.writes)
-            found.setdefault(argument.buffer, []).append(use)
+            found.setdefault(argument.buffer.within_step()[0], []).append(use)
     return found
+
+
+def meet_again(tasks: Sequence[Task]) -> bool:
+    """Whether a step of a loop must wait until all threads are done with the step before it.
+
+    The parts of an array that different steps use count as one here.
+    """
+    found: dict[Buffer, list[Use]] = {}
+    for task in tasks:
+        for buffer, used in uses(task).items():
+            found.setdefault(buffer.root, []).extend(used)
+    meetings = (_meet(used, used) for used in found.values())
+    return any(conflict and not local for conflict, local in meetings)
 
 
 def _meet(before: list[Use], after: list[Use]) -> tuple[bool, bool]:

@@ -1,7 +1,7 @@
 """Simplifying a graph: one pass of :data:`.rewrites.REWRITES` from the inputs to the outputs.
 
-Ops of several outputs are taken apart on the way: a loop of few steps is written out, and a result
-with a derivative of the user's own is that result.
+Ops of several outputs are taken apart on the way: a loop is simplified with its body (see
+:mod:`.bodies`), and a result with a derivative of the user's own is that result.
 """
 
 from __future__ import annotations
@@ -11,22 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import EngineError
 from ....graph.graph import Graph
-from ....graph.node import CONSTANT, Aval, Node
-from ....ops import shape
+from ....graph.node import CONSTANT, Node
+from .bodies import loop
 from .build import Builder, constant_array, is_leaf
 from .rewrites import REWRITES
 from .support import check_supported
-
-SCAN_STEPS = 64  # a longer loop would be thousands of kernels
-
-_LONG_SCAN = (
-    "the native engine writes loops out, up to {limit} steps.\n"
-    "  given: scan over {length} steps: {place}\n"
-    "  expected: at most {limit} steps\n"
-    '  fix: use engine="numpy" or engine="xla" for this function, or shorter sequences'
-)
 
 
 def simplify(graph: Graph) -> tuple[Graph, dict[str, int]]:
@@ -58,6 +48,10 @@ def _rebuild(builder: Builder, nodes: Iterable[Node], new: dict[Node, Any]) -> N
     """Add to ``new`` what each node becomes: a node, or a tuple for several outputs."""
     nodes = list(nodes)
     check_supported(nodes)
+    used: dict[Node, set[int]] = {node: set() for node in nodes if node.op.name == "scan"}
+    for node in nodes:
+        if node.op.name == "pick" and node.inputs[0] in used:
+            used[node.inputs[0]].add(node.attrs["index"])
     for node in nodes:
         if node in new:
             continue
@@ -71,7 +65,7 @@ def _rebuild(builder: Builder, nodes: Iterable[Node], new: dict[Node, Any]) -> N
         elif node.op.name == "custom":
             new[node] = inputs[: node.attrs["rule"].results]
         elif node.op.name == "scan":
-            new[node] = _written_out(builder, node, inputs)
+            new[node] = loop(builder, node, inputs, used[node], _rebuild)
         else:
             new[node] = builder.make(node.op, *inputs, **node.attrs)
 
@@ -84,39 +78,3 @@ def _leaf(builder: Builder, node: Node) -> Node:
     if array.size > 1 and bool(np.all(array == array.flat[0])):
         return builder.expand(builder.constant(array.flat[0], node.dtype), node.shape)
     return builder.constant(array, node.dtype) if array.size <= 1 else node
-
-
-def _written_out(builder: Builder, node: Node, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The steps of a loop, one after the other; its last carries and its stacked outputs."""
-    body, length = node.attrs["body"], node.attrs["length"]
-    if length > SCAN_STEPS:
-        raise EngineError(_LONG_SCAN.format(limit=SCAN_STEPS, length=length, place=node.describe()))
-    first, second = body.carries, body.carries + body.scanned
-    carries, constants = inputs[:first], inputs[second:]
-    stacked: dict[int, tuple[Node, ...]] = {}
-    for time in reversed(range(length)) if node.attrs["reverse"] else range(length):
-        parts = tuple(_at(builder, x, time) for x in inputs[first:second])
-        new: dict[Node, Any] = dict(zip(body.inputs, (*carries, *parts, *constants), strict=True))
-        _rebuild(builder, body.nodes(), new)
-        results = tuple(new[output] for output in body.outputs)
-        carries, stacked[time] = results[:first], results[first:]
-    builder.source = node
-    ends = node.aval[first:]
-    return (*carries, *(_stack(builder, stacked, k, aval) for k, aval in enumerate(ends)))
-
-
-def _at(builder: Builder, x: Node, time: int) -> Node:
-    """One step's part of a scanned input."""
-    starts = (time, *(0 for _ in x.shape[1:]))
-    stops = (time + 1, *x.shape[1:])
-    part = builder.make(shape.SLICE, x, starts=starts, stops=stops, steps=(1,) * x.ndim)
-    return builder.reshape(part, x.shape[1:])
-
-
-def _stack(builder: Builder, stacked: dict[int, tuple[Node, ...]], which: int, aval: Aval) -> Node:
-    """One output of all steps, along a new first axis."""
-    if not stacked:
-        return builder.constant(np.zeros(aval.shape, aval.dtype.np), aval.dtype)
-    parts = [stacked[time][which] for time in sorted(stacked)]
-    rows = [builder.reshape(part, (1, *part.shape)) for part in parts]
-    return builder.make(shape.CONCAT, *rows, axis=0)

@@ -21,6 +21,7 @@ FORMS = {
     "move": "a kernel of its own that moves elements",
     "window": "a kernel over the windows of images, with an epilogue",
     "alone": "a kernel over the windows of images, without one",
+    "loop": "a native loop over time, and what it gives",
     "decomposed": "rewritten into other ops",
 }
 
@@ -45,7 +46,8 @@ SUPPORT: dict[str, str] = {
     **dict.fromkeys(("sum", "amax", "argmax"), "reduce"),
     "matmul": "product",
     **dict.fromkeys(_MOVED, "move"),
-    **dict.fromkeys(("detach", "scan", "pick", "custom", "cumsum", "argsort"), "decomposed"),
+    **dict.fromkeys(("scan", "pick"), "loop"),
+    **dict.fromkeys(("detach", "custom", "cumsum", "argsort"), "decomposed"),
     **dict.fromkeys(_WINDOWS, "decomposed"),
     **dict.fromkeys(("convolve_rows", "pool_rows", "spread_rows"), "window"),
     "weigh_rows": "alone",

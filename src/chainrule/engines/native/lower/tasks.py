@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from ....graph.node import Node
 from ..kernels.common import Kernel, Operand
-from .buffers import Buffer, Place
+from .buffers import Buffer, Place, Time
 from .cluster import Cluster
 
 Signature = tuple[int, int, int] | str | None
@@ -35,13 +36,32 @@ class Argument:
     reads: bool = True
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a loop over time.
+
+    Attributes:
+        time: what is counted.
+        phases: the tasks of one step; the threads wait between phases.
+        waits: whether they also wait between one step and the next. Without that, and with one
+            phase, each thread takes its rows through all steps by itself.
+        carried: what goes from step to step, for reading.
+    """
+
+    time: Time
+    phases: list[list[Task]]
+    waits: bool
+    carried: list[str]
+
+
 @dataclass(eq=False)
 class Task:
-    """One call of a kernel in a step, or a piece of scalar code.
+    """One call of a kernel in a step, a piece of scalar code, or a loop of such tasks.
 
     Attributes:
         label: what it computes, for reading.
-        kernel: the kernel; None for scalar code, which ``write`` emits.
+        kernel: the kernel; None for scalar code, which ``write`` emits, and for loops.
+        steps: what a loop does.
         arguments: its pointers, in the kernel's order, scratch left out.
         extents: the kernel's run-time extents.
         length: extent of the axis that threads share (1 for scalar code).
@@ -62,10 +82,13 @@ class Task:
     write: Callable[..., None] | None = None
     unit: int = 1
     fused: list[str] = field(default_factory=list)
+    steps: Steps | None = None
 
     @property
     def shared(self) -> bool:
         """Whether threads share the work; otherwise the first thread does it."""
+        if self.steps is not None:
+            return True
         return self.kernel is not None and self.kernel.axis != "whole"
 
     def signature(self, argument: Argument) -> Signature:
@@ -79,7 +102,7 @@ class Task:
         step, count = argument.split, self.length
         if step <= 0:
             return None
-        low = argument.offset % (step * count)
+        low = (argument.offset + argument.buffer.within_step()[1]) % (step * count)
         for stride, extent in argument.reach:
             if extent == 1 or stride % (step * count) == 0:
                 continue
@@ -92,6 +115,16 @@ class Task:
     def bytes(self) -> int:
         """Bytes of the arrays that it touches."""
         return sum(argument.buffer.bytes for argument in self.arguments)
+
+
+def leaves(tasks: Iterable[Task]) -> Iterator[Task]:
+    """The tasks, and in the place of a loop those of its steps."""
+    for task in tasks:
+        if task.steps is None:
+            yield task
+        else:
+            for phase in task.steps.phases:
+                yield from leaves(phase)
 
 
 def strides_on(place: Place, axes: Sequence[int | None]) -> tuple[int, ...]:
@@ -178,6 +211,17 @@ def arguments_of(
 def fused_names(cluster: Cluster) -> list[str]:
     """What a cluster computes, in order, for reading."""
     return [node.op.name for node in cluster.axes]
+
+
+def describe_shape(node: Node) -> str:
+    """A node's shape, for reading.
+
+    Example:
+        >>> import chainrule as cr
+        >>> describe_shape(cr.ones(2, 3).node)
+        '2x3'
+    """
+    return "x".join(map(str, node.shape)) or "1"
 
 
 def describe(cluster: Cluster, inner: Any = None) -> str:
