@@ -26,7 +26,6 @@ from chainrule.engines.native.lower.simplify import simplify
 from chainrule.engines.native.lower.support import FORMS, SUPPORT
 from chainrule.engines.native.lower.tasks import Argument, Task
 from chainrule.engines.native.lower.views import dense, reshaped
-from chainrule.errors import EngineError
 from chainrule.graph.graph import Graph
 
 
@@ -224,19 +223,3 @@ def test_memory_of_a_chain_is_reused() -> None:
 
 def test_row_major_strides() -> None:
     assert dense(()) == () and dense((4,)) == (1,) and dense((2, 0, 3)) == (0, 3, 1)
-
-
-# -- loops ---------------------------------------------------------------------------------------
-def test_short_scans_are_written_out_and_long_ones_refused() -> None:
-    def running(length: int) -> tuple[Graph, list[Any]]:
-        made = cr.trace(
-            lambda x: cr.scan(lambda c, v: (c + v, c * v), x[0], x)[1], cr.ones(length, 3)
-        )
-        x = np.random.default_rng(0).standard_normal((length, 3)).astype(np.float32)
-        return made.graph, [x]
-
-    graph, arrays = running(9)
-    expected = reference.compile_graph(graph)(*arrays)[0]
-    np.testing.assert_allclose(native.compile_graph(graph)(*arrays)[0], expected, rtol=1e-5)
-    with pytest.raises(EngineError, match="up to 64 steps"):
-        native.compile_graph(running(65)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .lower.plan import Planned
@@ -26,25 +27,46 @@ def explain(built: Built) -> str:
 
 
 def _step(number: int, planned: Planned, rows: int) -> list[str]:
-    kernels = {task.kernel.name for task in planned.tasks if task.kernel is not None}
+    kernels = {task.kernel.name for task in planned.leaves if task.kernel is not None}
     lines = [
         f"step {number}: {rows} rows, {planned.before} nodes, "
-        f"{len(planned.simplified.nodes())} after simplifying, {len(planned.tasks)} tasks, "
+        f"{len(planned.simplified.nodes())} after simplifying, {len(planned.leaves)} tasks, "
         f"{len(kernels)} kernels, {planned.flops:,} operations"
     ]
     if planned.rewrites:
         applied = ", ".join(f"{name} {count}" for name, count in sorted(planned.rewrites.items()))
         lines.append(f"  rewrites: {applied}")
-    for position, phase in enumerate(planned.phases):
+    return lines + _phases(planned.phases, "  ")
+
+
+def _phases(phases: Sequence[Sequence[Task]], indent: str) -> list[str]:
+    """The tasks of a step or of a loop's body, a line each; a barrier stands between phases."""
+    lines: list[str] = []
+    for position, phase in enumerate(phases):
         if position:
-            lines.append("  -- barrier --")
-        lines += [_task(task) for task in phase]
+            lines.append(f"{indent}-- barrier --")
+        for task in phase:
+            lines.append(indent + (_task(task) if task.steps is None else _loop(task)))
+            if task.steps is not None:
+                lines += _phases(task.steps.phases, indent + "  ")
+                if task.steps.waits:
+                    lines.append(f"{indent}  -- barrier before the next step --")
     return lines
+
+
+def _loop(task: Task) -> str:
+    """A loop over time: who waits for whom, what is carried, what is added up."""
+    steps = task.steps
+    assert steps is not None
+    alone = not steps.waits and len(steps.phases) == 1
+    threads = "each thread takes its rows through all steps" if alone else "threads wait in it"
+    carried = ", ".join(steps.carried) or "nothing"
+    return f"{task.label}: {threads}; carried: {carried}"
 
 
 def _task(task: Task) -> str:
     kernel = "scalar code" if task.kernel is None else _kernel(task)
-    text = f"  {task.label}: {kernel}"
+    text = f"{task.label}: {kernel}"
     if task.flops:
         text += f", {task.flops:,} operations"
     if task.fused:

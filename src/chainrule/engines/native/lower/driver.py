@@ -123,7 +123,9 @@ class _Writer:
         size = buffer.dtype.itemsize
         root, slots, start = _parts(buffer, argument.offset)
         if root.pointer is not None:
-            pointer = function.offset(self.outside[root.pointer], max(root.offset, 0) + start * size)
+            pointer = function.offset(
+                self.outside[root.pointer], max(root.offset, 0) + start * size
+            )
         else:
             pointer = function.offset(self.arena, root.offset + start * size)
         for slot in slots:

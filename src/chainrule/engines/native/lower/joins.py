@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from .cluster import is_computed
 from .fuse import Fusion
 from .views import VIEWS, layout_of, under
 
-# Kinds of clusters whose kernels write by any strides.
+# Kinds of clusters whose kernels read, and write, by any strides.
+_READ_ANYWHERE = ("map", "row", "column", "whole", "product", "scalar", "loop")
 _WRITE_ANYWHERE = ("map", "row", "column", "product")
 
 
@@ -53,34 +54,43 @@ def lay_buffers(
     for number, node in enumerate(fusion.order):
         if node in needed and node not in buffers:
             buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
-    given = {*leaves, *results, *in_place.values()}
-    for node in reversed(fusion.order):
-        if node.op is shape.CONCAT and node in buffers:
-            _join(fusion, buffers, node, given)
+    joined = [node for node in fusion.order if node.op is shape.CONCAT and node in buffers]
+    if joined:
+        given = {*leaves, *results, *in_place.values()}
+        views: dict[Node, list[Node]] = {}
+        for node in fusion.order:
+            if node.op.name in VIEWS:
+                views.setdefault(under(node), []).append(node)
+        for node in reversed(joined):
+            _join(fusion, buffers, node, given, views)
     return buffers
 
 
-def _join(fusion: Fusion, buffers: Buffers, whole: Node, given: set[Node]) -> None:
+def _join(
+    fusion: Fusion,
+    buffers: Buffers,
+    whole: Node,
+    given: set[Node],
+    views: Mapping[Node, Sequence[Node]],
+) -> None:
     """Let the parts of a joined array be parts of its memory, where nothing forbids it."""
     target, axis, start = buffers[whole], whole.attrs["axis"], 0
     for part in whole.inputs:
         free = part not in given and part in buffers and buffers[part].base is None
-        if free and _may_lie(fusion, part, target.strides):
+        if free and _may_lie(fusion, part, target.strides, views.get(part, ())):
             buffers[part].base = target
             buffers[part].start = start * target.strides[axis]
             buffers[part].strides = target.strides
         start += part.shape[axis]
 
 
-def _may_lie(fusion: Fusion, part: Node, strides: tuple[int, ...]) -> bool:
-    """Whether an array may have other strides than its own."""
+def _may_lie(fusion: Fusion, part: Node, strides: tuple[int, ...], views: Sequence[Node]) -> bool:
+    """Whether an array may have other strides than its own: all who write and read it can."""
     if not is_computed(part) or fusion.owner[part].kind not in _WRITE_ANYWHERE:
         return False
-    for user in fusion.order:
-        if user.op.name in VIEWS and under(user) is part:
-            if layout_of(user, strides) is None:
-                return False
-        elif part in user.inputs and fusion.owner[user].kind == "move":
-            if user.op is not shape.CONCAT:
-                return False
-    return True
+    users = fusion.users.get(part, ())
+    if any(
+        fusion.owner[one].kind not in _READ_ANYWHERE and one.op is not shape.CONCAT for one in users
+    ):
+        return False
+    return all(layout_of(view, strides) is not None for view in views)

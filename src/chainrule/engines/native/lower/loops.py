@@ -195,9 +195,7 @@ class _Loop:
         whole = self.context.buffers[self.picks[place]]
         node = self.body.outputs[place]
         slot = Slot(self.time, whole.strides[0])
-        return Buffer(
-            whole.label, node.shape, node.dtype, whole.strides[1:], base=whole, slot=slot
-        )
+        return Buffer(whole.label, node.shape, node.dtype, whole.strides[1:], base=whole, slot=slot)
 
     # -- the steps -------------------------------------------------------------------------------
     def _steps(

@@ -6,7 +6,7 @@ them. Leading dimensions are loops around the kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from ....graph.node import Node
@@ -15,7 +15,7 @@ from ..kernels.product import product
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .context import Context, Points, points
-from .tasks import Argument, Task, arguments_of, operand, strides_on
+from .tasks import Argument, Task, arguments_of, nest, operand, strides_on
 from .views import layout_of, under
 
 # Kernels written for some number of rows and depth serve others of the same class.
@@ -71,12 +71,19 @@ class _Product:
         left, right: the factors.
         sizes: rows, columns and depth.
         axes: the axes of the cluster's space that rows and columns run along; None for length 1.
+        stacked: the leading dimensions that are counted as rows.
     """
 
     left: _Factor
     right: _Factor
     sizes: tuple[int, int, int]
     axes: tuple[int | None, int | None]
+    stacked: tuple[int, ...] = ()
+
+    def rows_axes(self, cluster: Cluster, anchor: Node) -> tuple[int, ...]:
+        """The axes of the cluster's space that are the rows together."""
+        every = [*(cluster.axes[anchor][d] for d in self.stacked), self.axes[0]]
+        return tuple(axis for axis in every if axis is not None)
 
     def best(self) -> _Product:
         """This product or the transposed one."""
@@ -104,6 +111,24 @@ class _Product:
         """What is computed from each element."""
         index_axis = {axis: k for k, axis in enumerate(self.axes) if axis is not None}
         return points(context, cluster, index_axis, given=(anchor,))
+
+    def stackable(self, batch: tuple[int, ...]) -> list[int]:
+        """The leading dimensions, from the last, that lie in the left factor as more rows do."""
+        rows = self.sizes[0]
+        found: list[int] = []
+        for d in reversed(range(len(batch))):
+            if batch[d] != 1:
+                if self.right.lead[d] or self.left.lead[d] != rows * self.left.strides[0]:
+                    break
+                found.insert(0, d)
+                rows *= batch[d]
+        return found
+
+    def with_rows(self, stacked: list[int], batch: tuple[int, ...]) -> _Product:
+        """The same product with leading dimensions counted as rows."""
+        rows, columns, depth = self.sizes
+        rows *= prod(batch[d] for d in stacked)
+        return replace(self, sizes=(rows, columns, depth), stacked=tuple(stacked))
 
     def kernel(self, context: Context, anchor: Node, behind: Points) -> Kernel:
         """The kernel of the product and of what is behind it."""
@@ -133,24 +158,42 @@ def lower_product(context: Context, cluster: Cluster) -> list[Task]:
     flags, batch = anchor.attrs, anchor.ndim - 2
     depth = anchor.inputs[0].shape[-2 if flags["ta"] else -1]
     rows_axis, columns_axis = cluster.axes[anchor][-2:]
-    chosen = _Product(
+    given = _Product(
         _factor(context, anchor.inputs[0], flags["ta"], batch),
         _factor(context, anchor.inputs[1], flags["tb"], batch),
         (anchor.shape[-2], anchor.shape[-1], depth),
         (rows_axis, columns_axis),
-    ).best()
-    behind = chosen.points(context, cluster, anchor)
+    )
+    chosen, behind = _merged(context, cluster, anchor, given)
     kernel = chosen.kernel(context, anchor, behind)
     return [_task(cluster, anchor, chosen, behind, kernel)]
+
+
+def _merged(
+    context: Context, cluster: Cluster, anchor: Node, given: _Product
+) -> tuple[_Product, Points]:
+    """The product with as many leading dimensions made rows as can be, and what is behind it."""
+    batch, chosen = anchor.shape[:-2], given.best()
+    stacked = given.stackable(batch) if chosen is given and given.axes[0] is not None else []
+    while stacked:
+        made = given.with_rows(stacked, batch)
+        columns = given.axes[1]
+        behind = points(context, cluster, {} if columns is None else {columns: 1}, given=(anchor,))
+        rows = made.rows_axes(cluster, anchor)
+        every = [*behind.places, *behind.targets]
+        if made.best() is made and nest(every, cluster.space, rows).rows == rows:
+            return made, behind
+        del stacked[0]
+    return chosen, chosen.points(context, cluster, anchor)
 
 
 def _task(cluster: Cluster, anchor: Node, chosen: _Product, behind: Points, kernel: Kernel) -> Task:
     rows, columns, depth = chosen.sizes
     by_rows = kernel.axis == "rows"
-    split = chosen.axes[0 if by_rows else 1]
+    split = chosen.rows_axes(cluster, anchor) if by_rows else chosen.axes[1:]
     batch = anchor.shape[:-2]
-    outer = {d: n for d, n in enumerate(batch) if n != 1}
-    outer_axes = [axis for axis in cluster.axes[anchor][:-2] if axis is not None]
+    outer = {d: n for d, n in enumerate(batch) if n != 1 and d not in chosen.stacked}
+    outer_axes = [cluster.axes[anchor][d] for d in outer]
     factors = [
         chosen.left.argument((rows, depth), 0 if by_rows else None, outer),
         chosen.right.argument((depth, columns), None if by_rows else 1, outer),
@@ -159,10 +202,10 @@ def _task(cluster: Cluster, anchor: Node, chosen: _Product, behind: Points, kern
         behind.places,
         behind.targets,
         cluster.space,
-        () if split is None else (split,),
-        outer_axes,
+        tuple(axis for axis in split if axis is not None),
+        [axis for axis in outer_axes if axis is not None],
     )
-    size = "x".join(map(str, (*batch, rows, columns)))
+    size = "x".join(map(str, (*outer.values(), rows, columns)))
     return Task(
         f"product {size} over {depth}",
         kernel,
@@ -170,5 +213,5 @@ def _task(cluster: Cluster, anchor: Node, chosen: _Product, behind: Points, kern
         tuple({"m": rows, "k": depth}[name] for name in kernel.extents),
         rows if by_rows else columns,
         tuple(outer.values()),
-        prod(batch) * rows * columns * (2 * depth + len(behind.steps)),
+        prod(batch) * anchor.shape[-2] * anchor.shape[-1] * (2 * depth + len(behind.steps)),
     )
