@@ -1,19 +1,23 @@
-"""Run the benchmarks: `python -m benchmarks`, or some of them: `python -m benchmarks eager`."""
+"""Run the benchmarks: `python -m benchmarks`, or some of them: `python -m benchmarks eager`.
+
+`speed` has options of its own: `python -m benchmarks speed --only fnn --threads 2`.
+"""
 
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
-from pathlib import Path
 
 from ._measure import heading
+from .speed import run as speed
 
-ALL = ("eager", "tutorials", "overhead", "training", "limits", "tables", "mnist", "ulp")
+ALL = ("eager", "tutorials", "overhead", "speed", "limits", "tables", "mnist", "ulp")
 
 
 def main(names: list[str]) -> int:
     """Run the named benchmarks, or all."""
+    if names[:1] == ["speed"]:
+        return speed.main(names[1:])
     unknown = [name for name in names if name not in ALL]
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(ALL)}", file=sys.stderr)
@@ -21,9 +25,8 @@ def main(names: list[str]) -> int:
     print(heading())
     for name in names or ALL:
         print(flush=True)
-        if name == "training":  # a program of its own, with its own options and table
-            script = Path(__file__).with_name("training.py")
-            subprocess.run([sys.executable, str(script)], check=True)
+        if name == "speed":
+            speed.main(["--save"])
         else:
             print(importlib.import_module(f"benchmarks.{name}").run(), flush=True)
     return 0

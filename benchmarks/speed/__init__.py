@@ -1,0 +1,1 @@
+"""Training and inference beside PyTorch, JAX and scikit-learn: `python -m benchmarks speed`."""
