@@ -43,16 +43,23 @@ STATE = _State()
 
 
 class _Version:
-    """Counts the changes that a compiled function is guarded by (flags, modes, structure)."""
+    """Counts the changes that a compiled function is guarded by (flags, modes, structure).
 
-    __slots__ = ("count",)
+    Attributes:
+        count: all changes.
+        structure: those that are not of a module's mode (training or evaluation): for who sets the
+            modes before each trace.
+    """
+
+    __slots__ = ("count", "structure")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.structure = 0
 
-    def bump(self) -> None:
-        """Note a change of flags, modes or structure."""
+    def bump(self, *, mode: bool = False) -> None:
+        """Note a change of flags, modes or structure; `mode` says that it is one of a mode."""
         self.count += 1
+        self.structure += not mode
 
 
 VERSION = _Version()

@@ -6,6 +6,7 @@ engine gives the same bits, whatever order or number of threads they are made in
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,12 @@ def stream_key(seed: int, stream: str) -> Array:
         raise OptionError(
             f"a seed must be a whole number from 0 to 2**64 - 1.\n  given: {seed}\n  fix: seed=0"
         )
+    return _key(int(seed), stream).copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _key(seed: int, stream: str) -> Array:
+    """The key; asked for again at each fit of a trainer, so the newest are kept."""
     words = np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32)
     name = stream.encode()
     # The name is folded in, eight bytes at a time; its length goes first, so that no name's

@@ -204,12 +204,12 @@ def test_an_epoch_taken_up_in_its_middle_has_the_same_area(
     calls = []
     original = cr.train.eager.EagerRunner.run
 
-    def run(self: Any, order: Any, variants: Any) -> Any:
+    def run(self: Any, plan: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
             self.stop()
             active[0].stop()
-        return original(self, order, variants)
+        return original(self, plan)
 
     active: list[Any] = []
     init = cr.train.session.Session.run

@@ -13,7 +13,15 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.errors import StoreError
-from chainrule.train import CheckpointWarning, ResumeWarning, Run, Store, Trainer, recorder
+from chainrule.train import (
+    CheckpointWarning,
+    ResumeWarning,
+    Run,
+    Store,
+    Trainer,
+    recorder,
+    session,
+)
 from chainrule.train import trainer as trainer_module
 
 RNG = np.random.default_rng(1)
@@ -102,6 +110,7 @@ def test_checkpoints_at_every_chunk_change_no_bits(
     optimizer, expected = unbroken
     for name in ("CHECKPOINT_INTERVAL", "LONG_EPOCH", "METRICS_INTERVAL"):
         monkeypatch.setattr(recorder, name, 0.0)
+    monkeypatch.setattr(session, "MOST_STEPS", 6)  # an epoch, its validation included
     trainer = make_trainer(optimizer=optimizer)
     run = fit(trainer, run="a")
     assert_same(everything(trainer, run), expected)
@@ -179,6 +188,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "CHECKPOINT_INTERVAL", 0.0)
+    monkeypatch.setattr(session, "MOST_STEPS", 6)
     plain = make_trainer()
     expected = everything(plain, fit(plain))
     before = fit(make_trainer(), run="a", epochs=4)

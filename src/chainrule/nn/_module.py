@@ -218,7 +218,7 @@ class Module:
             self._assign_buffer(name, value)
         else:
             if (self._fixed or name == "training") and _differ(own.get(name), value):
-                VERSION.bump()
+                VERSION.bump(mode=name == "training")
             object.__setattr__(self, name, value)
 
     def _forget(self, name: str, keep: str) -> None:

@@ -73,6 +73,24 @@ class Generator:
         self.manual_seed(state["seed"])
         self.counter._rebind(array_leaf(np.asarray(state["counter"], np.int64)))
 
+    def exchange(self, other: tuple[int, Any, Any]) -> tuple[int, Any, Any]:
+        """Continue from what another call gave, and give where this one stood; it copies nothing.
+
+        >>> g = Generator(0)
+        >>> kept = g.exchange(Generator(1).place())
+        >>> g.initial_seed(), g.exchange(kept)[0], g.initial_seed()
+        (1, 1, 0)
+        """
+        here = self.place()
+        self.seed, key, counter = other
+        self.key._rebind(key)
+        self.counter._rebind(counter)
+        return here
+
+    def place(self) -> tuple[int, Any, Any]:
+        """Where it stands, for :meth:`exchange`."""
+        return self.seed, self.key._node, self.counter._node
+
     def _draw(self, size: int) -> tuple[Expr, Expr]:
         key, counter = self.key.node, self.counter.node
         self.counter._rebind(counter + random.blocks_of(size))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import EngineError, TraceError
+from .course import Course
 from .eager import EagerRunner
-from .examples import Batching, Examples
 from .progress import Progress
 
 NOTICEABLE = 0.5  # seconds of compiling from which on it is mentioned
@@ -22,24 +22,19 @@ class ResumeWarning(UserWarning):
     """A resumed run may not give the bits of an unbroken one."""
 
 
-def choose_runner(
-    trainer: Any, examples: Examples, batching: Batching, run: Any, progress: Progress
-) -> Any:
+def choose_runner(trainer: Any, course: Course, run: Any, progress: Progress) -> Any:
     """The runner of a trainer's engine; "auto" falls back to numpy and says why.
 
     Args:
         trainer: says which engine, and has the steps.
-        examples: the training data.
-        batching: how an epoch is cut into steps.
+        course: the steps of an epoch and their data.
         run: the record, in which the engine is noted.
         progress: is told when compiling took long.
 
     Raises:
         EngineError, TraceError: the engine that was asked for cannot run the step.
     """
-    common = (
-        trainer._step, trainer._evaluation, trainer.model, trainer.optimizer, examples, batching,
-    )  # fmt: skip
+    common = (trainer._step, trainer._evaluation, trainer.model, trainer.optimizer, course)
     runner: Any
     if trainer.engine == "numpy":
         runner = EagerRunner(*common)
@@ -48,7 +43,7 @@ def choose_runner(
         from .native import NativeRunner
 
         try:
-            runner = NativeRunner(*common, trainer.threads)
+            runner = NativeRunner(trainer._traces(), course, trainer.threads)
             if runner.compile_seconds > NOTICEABLE:
                 progress.note(f"compiled in {runner.compile_seconds:.1f} s")
         except (EngineError, TraceError) as error:

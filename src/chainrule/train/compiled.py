@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..dtypes import float64
 from ..engines import Step
 from ..graph.graph import Graph
-from ..graph.node import CONSTANT, INPUT, NO_ATTRS, Node
+from ..graph.node import CONSTANT, INPUT, NO_ATTRS, Node, make_aval
 from ..graph.trace import Traced
-from ..io.arrays import Array
 from ..ops import Expr
 from ..tensor import Tensor, trace
 from .examples import Examples
 
 
 @dataclass(frozen=True)
-class TracedLoop:
-    """A step for each batch size that occurs, over one list of state.
+class Part:
+    """A function that some of a loop's steps run.
 
     Attributes:
-        steps: one for each batch size, in the order of the sizes.
+        function: takes a batch's tensors; returns 0-d tensors.
+        examples: its data; only shapes and dtypes of the rows are used.
+        sizes: the batch sizes.
+        data: the number of its first data array.
+        keeps: which of the tensors that it changes are changed by it in the loop; None for all. The
+            others are as if it had not run: a validation step leaves the training's state alone.
+        peeks: whether the step after it takes the same rows.
+    """
+
+    function: Callable[..., Sequence[Tensor]]
+    examples: Examples
+    sizes: Sequence[int]
+    data: int = 0
+    keeps: Callable[[], Sequence[Tensor]] | None = None
+    peeks: bool = False
+
+
+@dataclass(frozen=True)
+class TracedLoop:
+    """A step for each part and batch size that occurs, over one list of state.
+
+    Attributes:
+        steps: one for each batch size of each part, in order.
         handles: the tensors whose values are the loop's state, in the steps' order.
         written: for each of them, whether the step changes it.
         getters: give the numbers that stay the same through one call, such as a learning rate.
@@ -34,9 +57,9 @@ class TracedLoop:
     written: tuple[bool, ...]
     getters: tuple[Callable[[], float], ...]
 
-    def scalars(self) -> list[Array]:
-        """The present run-time numbers: float64, 0-d."""
-        return [np.asarray(getter(), np.float64) for getter in self.getters]
+    def scalars(self) -> list[float]:
+        """The present run-time numbers."""
+        return [getter() for getter in self.getters]
 
 
 def trace_loop(
@@ -64,19 +87,43 @@ def trace_loop(
         >>> len(loop.steps), loop.handles[0] is total, loop.steps[0].state
         (2, True, ((1, 1),))
     """
-    traces = [trace(function, *_stand_ins(examples, size)) for size in sizes]
+    return trace_parts([Part(function, examples, sizes)])
+
+
+def trace_parts(
+    parts: Sequence[Part], tracing: Callable[[Part], AbstractContextManager[Any]] = nullcontext
+) -> TracedLoop:
+    """Trace the steps of several functions over one list of state, as :func:`trace_loop` does.
+
+    Args:
+        parts: the functions, in the order in which their steps are numbered.
+        tracing: gives a context in which a part is traced.
+    """
     handles: dict[int, Any] = {}
-    for traced in traces:
-        for handle in (*traced.captured, *traced.rebound):
-            handles.setdefault(id(handle), handle)
-    changed = {id(handle) for traced in traces for handle in traced.rebound}
+    changed: set[int] = set()
+    getters: list[Callable[[], float]] = []
+    found: list[tuple[Part, Traced, int, set[int] | None]] = []
+    for part in parts:
+        with tracing(part):
+            traces = [trace(part.function, *_stand_ins(part.examples, n)) for n in part.sizes]
+        keeps = None if part.keeps is None else {id(handle) for handle in part.keeps()}
+        for traced in traces:
+            found.append((part, traced, len(getters), keeps))
+            for handle in (*traced.captured, *traced.rebound):
+                handles.setdefault(id(handle), handle)
+            changed |= {id(handle) for handle in traced.rebound if _kept(handle, keeps)}
+        getters += traces[0].getters
     state = tuple(handles.values())
     return TracedLoop(
-        steps=tuple(_step(traced, state) for traced in traces),
+        steps=tuple(_step(*each, state) for each in found),
         handles=state,
         written=tuple(id(handle) in changed for handle in state),
-        getters=traces[0].getters,
+        getters=tuple(getters),
     )
+
+
+def _kept(handle: Any, keeps: set[int] | None) -> bool:
+    return keeps is None or id(handle) in keeps
 
 
 def _stand_ins(examples: Examples, size: int) -> list[Tensor]:
@@ -87,12 +134,24 @@ def _stand_ins(examples: Examples, size: int) -> list[Tensor]:
     ]
 
 
-def _step(traced: Traced, state: Sequence[Any]) -> Step:
-    """One trace with its inputs in the common order: batch, state, run-time numbers."""
+def _step(
+    part: Part, traced: Traced, numbers: int, keeps: set[int] | None, state: Sequence[Any]
+) -> Step:
+    """One trace with its inputs in the common order: batch, state, run-time numbers.
+
+    Args:
+        part: what was traced.
+        traced: the trace.
+        numbers: how many run-time numbers of other parts stand before its own.
+        keeps: the tensors that it changes; None for all.
+        state: the tensors of the loop's state.
+    """
     graph, first = traced.graph, traced.arguments
     inputs = {id(handle): graph.inputs[first + k] for k, handle in enumerate(traced.captured)}
     outputs = {
-        id(handle): graph.outputs[traced.results + k] for k, handle in enumerate(traced.rebound)
+        id(handle): graph.outputs[traced.results + k]
+        for k, handle in enumerate(traced.rebound)
+        if _kept(handle, keeps)
     }
     order: list[Node] = list(graph.inputs[:first])
     results: list[Node] = list(graph.outputs[: traced.results])
@@ -105,13 +164,16 @@ def _step(traced: Traced, state: Sequence[Any]) -> Step:
         order.append(node)
         if written is not None:
             results.append(written)
-    scalars = graph.inputs[first + len(traced.captured) :]
+    others = tuple(Expr(INPUT, (), NO_ATTRS, make_aval((), float64)) for _ in range(numbers))
+    scalars = (*others, *graph.inputs[first + len(traced.captured) :])
     return Step(
         graph=Graph((*order, *scalars), tuple(results)),
         state=tuple(pairs),
         batch=tuple(range(first)),
         scalars=tuple(range(len(order), len(order) + len(scalars))),
         sums=tuple(range(traced.results)),
+        data=part.data,
+        peeks=part.peeks,
     )
 
 
@@ -131,7 +193,15 @@ def signature(loop: TracedLoop) -> tuple[Any, ...]:
         (True, False)
     """
     return tuple(
-        (_structure(step.graph), step.state, step.batch, step.scalars, step.sums)
+        (
+            _structure(step.graph),
+            step.state,
+            step.batch,
+            step.scalars,
+            step.sums,
+            step.data,
+            step.peeks,
+        )
         for step in loop.steps
     )
 

@@ -11,12 +11,11 @@ import numpy as np
 from ..io.arrays import Array
 from ..tensor import Tensor
 from .checkpoint import Tree
-from .examples import Batching, Examples
+from .course import EVALUATION_ROWS, Course, Outcome, Plan, evaluation_batching
+from .examples import Examples
 from .layout import Layout
 from .ledger import Ledger
 from .state import collect_state, restore_state
-
-EVALUATION_ROWS = 1000
 
 
 class Step(Protocol):
@@ -36,12 +35,13 @@ class EagerRunner:
         evaluation: the same without training.
         model: switched to evaluation mode while it is evaluated.
         optimizer: what the training step updates by.
-        examples: the training data.
-        batching: how an epoch is cut into steps.
+        course: the steps of an epoch and their data.
     """
 
     first_chunk = 1
+    chunk_factor = 1
     engine = "numpy"
+    foresees = False  # the step reads the optimizer's settings when it runs
 
     def __init__(
         self,
@@ -49,34 +49,36 @@ class EagerRunner:
         evaluation: Step,
         model: Any,
         optimizer: Any,
-        examples: Examples,
-        batching: Batching,
+        course: Course,
     ) -> None:
         self._step, self._evaluation, self._model = step, evaluation, model
-        self._optimizer = optimizer
-        self._examples, self._sizes = examples, batching.sizes
+        self._optimizer, self._course = optimizer, course
         self._stopped = False
-        self._rows: list[list[Array]] = []
         step.layout.reset(0)
+        evaluation.layout.reset(0)
 
-    def run(self, order: Array, variants: Array) -> Array:
+    def run(self, plan: Plan) -> Outcome:
         """Run steps; see :class:`session.Runner`."""
-        numbers = []
+        course = self._course
+        trained, checked = _Told(), _Told()
         start = 0
-        for variant in variants:
-            stop = start + self._sizes[variant]
-            numbers.append(call(self._step, self._examples.gather(order[start:stop])))
-            self._rows.append(newest_rows(self._step.layout, stop - start))
+        for variant in plan.variants:
+            stop = start + int(course.sizes[variant])
+            rows = plan.order[start:stop]
+            if variant < course.first_check:
+                trained.take(self._step, course.examples.gather(rows))
+            else:
+                assert course.validation is not None
+                with evaluating(self._model):
+                    checked.take(self._evaluation, course.validation.gather(rows))
             start = stop
             if self._stopped:
                 break
-        return np.array(numbers, np.float64)
+        return Outcome(trained.array(), checked.array(), joined(trained.rows), joined(checked.rows))
 
-    def take_rows(self) -> list[Array]:
-        """The rows collected since the last call; see :class:`session.Runner`."""
-        taken = joined(self._rows)
-        self._rows = []
-        return taken
+    def numbers(self) -> list[float]:
+        """None: the step reads the settings itself."""
+        return []
 
     def stop(self) -> None:
         """End after the present step."""
@@ -107,10 +109,20 @@ class EagerRunner:
     def close(self) -> None:
         """Nothing is held."""
 
-    def evaluate(self, examples: Examples) -> dict[str, float]:
-        """Loss and metrics over `examples`."""
-        with evaluating(self._model):
-            return evaluate_eagerly(self._evaluation, examples)
+
+class _Told:
+    """What steps of one kind report, one after the other."""
+
+    def __init__(self) -> None:
+        self.numbers: list[list[float]] = []
+        self.rows: list[list[Array]] = []
+
+    def take(self, step: Step, arrays: Sequence[Array]) -> None:
+        self.numbers.append(call(step, arrays))
+        self.rows.append(newest_rows(step.layout, len(arrays[-1])))
+
+    def array(self) -> Array:
+        return np.array(self.numbers, np.float64) if self.numbers else np.zeros((0, 0))
 
 
 def call(step: Step, arrays: Sequence[Array]) -> list[float]:
@@ -130,18 +142,13 @@ def joined(parts: Sequence[Sequence[Array]]) -> list[Array]:
 
 def evaluate_eagerly(evaluation: Step, examples: Examples) -> dict[str, float]:
     """Loss and metrics over `examples`, a thousand rows at a time."""
-    ledger = evaluation_ledger(evaluation, len(examples))
+    ledger = Ledger(evaluation.layout, evaluation_batching(len(examples)))
     evaluation.layout.reset(0)
     for start in range(0, len(examples), EVALUATION_ROWS):
         arrays = examples.block(start, start + EVALUATION_ROWS)
         numbers = np.array([call(evaluation, arrays)])
         ledger.add(numbers, newest_rows(evaluation.layout, len(arrays[0])))
     return ledger.newest()
-
-
-def evaluation_ledger(evaluation: Step, count: int) -> Ledger:
-    """A ledger of one pass over `count` examples, :data:`EVALUATION_ROWS` at a time."""
-    return Ledger(evaluation.layout, Batching(count, EVALUATION_ROWS, shuffle=False))
 
 
 @contextlib.contextmanager

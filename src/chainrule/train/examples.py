@@ -7,6 +7,7 @@ order can be made alone: by a resumed run, or for many epochs at once when an ep
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,11 @@ class Examples:
         """Whether `arrays` holds all examples; otherwise it holds one, to show its shape."""
         return True
 
-    def gather(self, indices: Array) -> tuple[Array, ...]:
-        """The arrays' rows at `indices` (numbers of rows in `arrays`)."""
+    def gather(self, indices: Array, ended: threading.Event | None = None) -> tuple[Array, ...]:
+        """The arrays' rows at `indices` (numbers of rows in `arrays`).
+
+        Once `ended` is set no further example is begun, and a CancelledError raised.
+        """
         return tuple(array[indices] for array in self.arrays)
 
     def block(self, start: int, stop: int) -> tuple[Array, ...]:
@@ -61,9 +65,9 @@ class Examples:
         """A short digest of shapes, dtypes and a spread of rows, to notice that data changed."""
         digest = hashlib.blake2b(digest_size=8)
         count = len(self)
-        spread = np.unique(
-            np.linspace(0, count - 1, min(count, _FINGERPRINT_ROWS)).astype(np.int64)
-        )
+        spread: Any = slice(None)
+        if count > _FINGERPRINT_ROWS:
+            spread = np.unique(np.linspace(0, count - 1, _FINGERPRINT_ROWS).astype(np.int64))
         chosen = spread if self.rows is None else self.rows[spread]
         for array in self.arrays:
             digest.update(f"{count} {array.shape[1:]} {array.dtype}".encode())
@@ -93,9 +97,9 @@ class Computed(Examples):
         """False: `arrays` holds one example, to show its shape."""
         return False
 
-    def gather(self, indices: Array) -> tuple[Array, ...]:
+    def gather(self, indices: Array, ended: threading.Event | None = None) -> tuple[Array, ...]:
         """The examples of these numbers, computed now."""
-        parts = fetcher(self.dataset, self.collate)(indices.tolist())
+        parts = fetcher(self.dataset, self.collate, ended)(indices.tolist())
         return tuple(as_array(part, self.floating) for part in parts)
 
     def block(self, start: int, stop: int) -> tuple[Array, ...]:

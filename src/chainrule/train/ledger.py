@@ -31,7 +31,7 @@ class Ledger:
     """
 
     def __init__(self, layout: Layout, batching: Batching) -> None:
-        self.step = 0  # steps done of the epoch that is under way
+        self.step = 0  # steps done of the epoch that is under way; all of them while it is held
         self.epochs = 0  # epochs finished
         self.carry = np.zeros(0)  # sums of the epoch that is under way
         self.rows: list[Array] = []  # collected rows of the epoch that is under way
@@ -49,22 +49,42 @@ class Ledger:
         """What the numbers are called, and those of earlier sittings."""
         return tuple(dict.fromkeys((*self._layout.names, *self._before)))
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any epoch was measured, in this sitting or before."""
+        return bool(self._chunks or self._before)
+
     def resume(
-        self, past: Mapping[str, Array], step: int, carry: Array, rows: Sequence[Array] = ()
+        self,
+        past: Mapping[str, Array],
+        step: int,
+        carry: Array,
+        rows: Sequence[Array] = (),
+        epochs: int | None = None,
     ) -> None:
-        """Go on from recorded epochs, and from the sums and rows of one that was under way."""
+        """Go on from recorded epochs, and from the sums and rows of one that was under way.
+
+        Args:
+            past: the series of the recorded epochs, by name.
+            step: steps done of the epoch under way.
+            carry: their sums.
+            rows: their collected rows.
+            epochs: how many were recorded; None is as many as the series have numbers.
+        """
         self._before = {name: np.asarray(series) for name, series in past.items()}
-        self._earlier = self.epochs = max(map(len, self._before.values()), default=0)
+        longest = max(map(len, self._before.values()), default=0)
+        self._earlier = self.epochs = longest if epochs is None else epochs
         self.step, self.carry = step, np.array(carry, np.float64)
         self.rows = [np.asarray(part) for part in rows]
 
-    def add(self, numbers: Array, rows: Sequence[Array] = ()) -> int:
+    def add(self, numbers: Array, rows: Sequence[Array] = (), *, hold: bool = False) -> int:
         """Take what the next steps report.
 
         Args:
             numbers: float64[steps, columns].
             rows: the collected rows of these steps, (examples, values) for each reading that has
                 such.
+            hold: leave an epoch that these steps end unfinished, until :meth:`finish`.
 
         Returns:
             How many epochs that finished.
@@ -72,26 +92,41 @@ class Ledger:
         if self._weights is None:
             self._weights = self._column_weights()
         if not len(self.carry):
-            self.carry = np.zeros(numbers.shape[1])
+            self.carry = np.zeros(self._weights.shape[1])
         if rows:
             kept = self.rows or [part[:0] for part in rows]
             self.rows = [np.concatenate(pair) for pair in zip(kept, rows, strict=True)]
         finished = []
         if self.step:
             head, numbers = np.split(numbers, [self._steps - self.step])
-            finished += self._partial(head)
+            finished += self._partial(head, hold and not len(numbers))
         whole = len(numbers) // self._steps
+        if hold and whole and not len(numbers) % self._steps:
+            whole -= 1
         if whole:
             block = numbers[: whole * self._steps].reshape(whole, self._steps, -1) * self._weights
             finished.append(_added_up(block) / self._count)
-        finished += self._partial(numbers[whole * self._steps :])
+        finished += self._partial(numbers[whole * self._steps :], hold)
+        return self._close(finished)
+
+    def finish(self) -> int:
+        """Finish the epoch that is held; returns 1."""
+        assert self.step == self._steps
+        return self._close(self._end())
+
+    def _close(self, finished: list[Array]) -> int:
         done = sum(map(len, finished))
         self._chunks += [self._finish(means) for means in finished]
         self.epochs += done
         return done
 
-    def _partial(self, numbers: Array) -> list[Array]:
-        """Part of an epoch; returns its means if this part ends it."""
+    def _end(self) -> list[Array]:
+        mean = (self.carry / self._count)[None]
+        self.step, self.carry = 0, np.zeros_like(self.carry)
+        return [mean]
+
+    def _partial(self, numbers: Array, hold: bool) -> list[Array]:
+        """Part of an epoch; returns its means if this part ends it and it is not held."""
         if not len(numbers):
             return []
         assert self._weights is not None
@@ -99,11 +134,7 @@ class Ledger:
         terms = numbers * self._weights[self.step : stop]
         self.carry = np.add.accumulate(np.vstack([self.carry, terms]), axis=0)[-1]
         self.step = stop
-        if stop < self._steps:
-            return []
-        mean = (self.carry / self._count)[None]
-        self.step, self.carry = 0, np.zeros_like(self.carry)
-        return [mean]
+        return [] if hold or stop < self._steps else self._end()
 
     def _column_weights(self) -> Array:
         """float64[steps, columns]: means over a batch count with the batch's size."""

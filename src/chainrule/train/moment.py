@@ -21,6 +21,7 @@ from ..tensor import Tensor
 from ..tensor._grad import no_grad
 from ..tensor._random import default_generator
 from .checkpoint import Tree, read_checkpoint
+from .course import Course
 from .examples import Batching, Examples, read_examples
 from .ledger import Ledger
 from .settings import check_same
@@ -164,7 +165,7 @@ class _Replay:
 
     def __init__(self, run: Any, source: Source, twin: Any, tree: Tree) -> None:
         self._run, self._twin = run, twin
-        self._examples, self._batching = source.examples, source.batching
+        self._course = Course(source.examples, source.batching, None)
         restore_state(tree, twin.model, twin.optimizer)
         twin.model.train()
         if twin.scheduler is not None and tree["scheduler"] is not None:
@@ -174,15 +175,19 @@ class _Replay:
         self._steps: int = loop["steps"]
         self._counter: int = loop["counter"]
         self._key = stream_key(run.seed, "shuffle")
-        self._ledger = Ledger(twin._step.layout, self._batching)
+        self._ledger = Ledger(twin._step.layout, source.batching)
         self._ledger.resume({}, loop["step_in_epoch"], loop["carry"], loop.get("rows", ()))
         self._noted = False
+        if self._ledger.step == source.batching.steps:
+            # It was taken while the validation data was measured.
+            self._ledger.finish()
+            self._end_epoch()
 
     def go_to(self, step: int) -> None:
         """Do the steps up to `step`."""
         if step == self._steps:
             return
-        runner = self._twin._silent_runner(self._examples, self._batching, self._run)
+        runner = self._twin._silent_runner(self._course, self._run)
         try:
             while self._steps < step:
                 self._do(runner, step)
@@ -192,19 +197,17 @@ class _Replay:
 
     def _do(self, runner: Any, step: int) -> None:
         """Run to the end of the epoch, or to `step`."""
-        batching, ledger = self._batching, self._ledger
-        first = ledger.step
-        last = min(batching.steps, first + step - self._steps)
-        order = batching.orders(self._key, self._counter, 1, self._examples.rows)[0]
-        rows = np.ascontiguousarray(order[first * batching.size : last * batching.size])
-        numbers = runner.run(rows, batching.variant_of_step()[first:last])
-        self._steps += len(numbers)
-        if ledger.add(numbers, runner.take_rows()):
+        course, first = self._course, self._ledger.step
+        last = min(course.training, first + step - self._steps)
+        order = course.orders(self._key, self._counter, 1)[0]
+        outcome = runner.run(course.part(order, first, last))
+        self._steps += len(outcome.trained)
+        if self._ledger.add(outcome.trained, outcome.trained_rows):
             self._end_epoch()
 
     def _end_epoch(self) -> None:
         history, scheduler = self._run.history, self._twin.scheduler
-        self._counter += self._batching.blocks
+        self._counter += self._course.batching.blocks
         self._compare(history)
         if isinstance(scheduler, ReduceLROnPlateau):
             watched = history.get("validation_loss", history["loss"])
@@ -231,11 +234,13 @@ class _Replay:
 
     def next_batch(self) -> tuple[Array, tuple[Array, ...]]:
         """Positions in the training data, and the arrays, of the step that comes next."""
-        batching, first = self._batching, self._ledger.step * self._batching.size
+        batching = self._course.batching
+        first = self._ledger.step * batching.size
         order = batching.orders(self._key, self._counter, 1, None)[0]
         indices = order[first : first + batching.size].astype(np.int64)
-        rows = self._examples.rows
-        return indices, self._examples.gather(indices if rows is None else rows[indices])
+        examples = self._course.examples
+        rows = examples.rows
+        return indices, examples.gather(indices if rows is None else rows[indices])
 
 
 def _losses(twin: Any, batch: tuple[Array, ...], weighted: bool) -> tuple[Any, Any]:

@@ -1,27 +1,37 @@
-"""The native engine's way to run training steps: many at a time, in one compiled loop."""
+"""The native engine's way to run training steps: many at a time, in one compiled loop.
+
+Training and validation are variants of one loop over one state, so that whole epochs, and many of
+them, need no return to Python.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from ..config import VERSION
 from ..engines import native
 from ..io.arrays import Array
 from ..tensor._handle import array_leaf
-from .compiled import TracedLoop, signature, trace_loop
-from .eager import Step, evaluating, evaluation_ledger, joined
-from .examples import Batching, Examples
+from .compiled import Part, TracedLoop, signature, trace_parts
+from .course import Course, Outcome, Plan
+from .eager import Step, evaluating, joined
 from .feed import Feed
+from .guard import guard
+from .layout import Layout, Reading
 
 # Rows that a metric collects are read after so many steps, or a few more if batches are small: long
 # enough that Python costs little, short enough that moving the rows along does.
 REGISTER_STEPS = 8
 REGISTER_ROWS = 1024
+CHUNK_SECONDS = 0.2  # what a first chunk should take, where the loop's speed is known
 
 
 @dataclass
@@ -34,12 +44,14 @@ class Compiled:
         traced: the steps and the tensors that its state stands for.
         placed: the node that each of these tensors held when the loop's state was that of the
             tensors; a tensor that holds another one has been changed by the user.
+        seconds: what a step took the last time; 0 where it has not run.
     """
 
     loop: Any
     key: Any
     traced: TracedLoop
     placed: list[Any] = field(default_factory=list)
+    seconds: float = 0.0
 
     def load(self) -> None:
         """Write the tensors' values into the loop where they have changed."""
@@ -56,6 +68,22 @@ class Compiled:
                 self.placed[place] = handle._node
 
 
+class _Key:
+    """A loop's key with its hash at hand: it is a large structure."""
+
+    __slots__ = ("_hash", "content")
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+        self._hash = hash(content)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _Key) and self.content == other.content)
+
+
 class LoopPool:
     """Compiled loops that wait for the next training of their kind, in this process.
 
@@ -69,14 +97,23 @@ class LoopPool:
         self._lock = threading.Lock()
         self._idle: dict[Any, list[Compiled]] = {}
 
-    def take(self, traced: TracedLoop, arrays: tuple[Array, ...], threads: int | None) -> Compiled:
+    def take(
+        self, traced: TracedLoop, arrays: tuple[Array, ...], threads: int | None, key: Any = None
+    ) -> Compiled:
         """A loop for these steps and this data, with the tensors' values in it.
+
+        Args:
+            traced: the steps.
+            arrays: the data.
+            threads: how many threads run it; None lets the engine choose.
+            key: the key of a loop that was taken before for these steps and data of these kinds.
 
         Raises:
             EngineError: the engine does not support an op; it is named.
         """
-        kinds = tuple((array.shape, array.dtype.name) for array in arrays)
-        key = (signature(traced), kinds, threads)
+        if key is None:
+            kinds = tuple((array.shape, array.dtype.name) for array in arrays)
+            key = _Key((signature(traced), kinds, threads))
         with self._lock:
             waiting = self._idle.get(key)
             found = waiting.pop() if waiting else None
@@ -109,135 +146,244 @@ class LoopPool:
 POOL = LoopPool()
 
 
-@dataclass
-class Fed:
-    """A compiled loop with its data.
+@dataclass(frozen=True)
+class Prepared:
+    """The traced steps of a course, and what tracing settled.
 
     Attributes:
-        compiled: the loop.
-        feed: gives it its rows.
-        sizes: the batch sizes of its variants.
-        registers: places in its state of rows that a metric collects.
+        traced: the steps.
+        layouts: of the training and of the validation step: what they report.
+        settled: the readings and registers of these layouts.
+        output_shape: of the model's output for a batch.
+        key: what their loop is found by.
     """
 
-    compiled: Compiled
-    feed: Feed
-    sizes: Array
-    registers: list[int]
+    traced: TracedLoop
+    layouts: tuple[Layout, ...]
+    settled: tuple[tuple[tuple[Reading, ...], list[Any]], ...]
+    output_shape: tuple[int, ...] | None
+    key: Any
 
-    def pieces(self, order: Array, variants: Array) -> Iterator[tuple[Array, Array]]:
-        """A plan in pieces whose data is at hand and whose collected rows fit the registers."""
-        for rows, steps in self.feed.pieces(order, variants, self.sizes):
-            if not self.registers:
-                yield rows, steps
-                continue
-            length = len(self.compiled.loop.read(self.registers[0]))
-            most = max(1, length // int(self.sizes.max()))
-            ends = np.concatenate([[0], np.cumsum(self.sizes[steps])])
-            for first in range(0, len(steps), most):
-                last = min(first + most, len(steps))
-                yield rows[ends[first] : ends[last]], steps[first:last]
+    def settle(self, step: Any) -> None:
+        """Set the steps to what they were when they were traced."""
+        for layout, (readings, registers) in zip(self.layouts, self.settled, strict=True):
+            layout.readings, layout.registers = readings, registers
+        step.output_shape = self.output_shape
+
+
+class Traces:
+    """The traced steps of a trainer, kept as long as what they depend on stays the same.
+
+    Args:
+        step: the training step.
+        evaluation: the same without training.
+        model: its mode is set before each trace.
+        optimizer: what the training step updates by.
+        read: what else the steps read: loss, metrics, the user's functions.
+        strict: whether the user's functions may call modules of their own.
+    """
+
+    LIMIT = 8
+
+    def __init__(
+        self, step: Step, evaluation: Step, model: Any, optimizer: Any, read: Sequence[Any],
+        strict: bool,
+    ) -> None:  # fmt: skip
+        self.step, self.evaluation = step, evaluation
+        self.model, self.optimizer = model, optimizer
+        self._read, self._strict = read, strict
+        self._known: list[tuple[Any, Prepared]] = []
+        self._parts: tuple[int, list[Any], list[Any]] | None = None
+        self.traced = 0  # how often steps were traced
+
+    def find(self, course: Course, options: Any) -> Prepared | None:
+        """What was prepared for such a course, if nothing that it depends on has changed."""
+        key = self._key(course, options)
+        for number, (known, prepared) in enumerate(self._known):
+            if known == key:
+                self._known.append(self._known.pop(number))
+                prepared.settle(self.step)
+                return prepared
+        return None
+
+    def trace(self, course: Course) -> TracedLoop:
+        """Trace the steps of a course.
+
+        Raises:
+            TraceError: a step asks for values while it runs.
+        """
+        self.traced += 1
+        first = course.first_check
+        sizes = course.batching.sizes
+        self.step.layout.reset(max(REGISTER_STEPS * max(sizes), REGISTER_ROWS))
+        parts = [Part(self.step, course.examples, sizes)]
+        if course.validation is not None:
+            checks = tuple(course.sizes[first:].tolist())
+            layout = self.evaluation.layout
+            layout.reset(max(REGISTER_STEPS * max(checks), REGISTER_ROWS))
+            parts.append(
+                Part(
+                    self.evaluation, course.validation, checks, data=len(course.examples.arrays),
+                    keeps=lambda: layout.registers,
+                )
+            )  # fmt: skip
+        return trace_parts(parts, self._mode)
+
+    def keep(self, course: Course, options: Any, traced: TracedLoop, key: Any) -> None:
+        """Remember traced steps and their loop's key."""
+        steps = (self.step, self.evaluation)[: 1 if course.validation is None else 2]
+        layouts = tuple(step.layout for step in steps)
+        settled = tuple((layout.readings, layout.registers) for layout in layouts)
+        shape = getattr(self.step, "output_shape", None)
+        prepared = Prepared(traced, layouts, settled, shape, key)
+        # The key of the next fit: what was made while tracing is there already.
+        self._known = [*self._known[1 - self.LIMIT :], (self._key(course, options), prepared)]
+
+    def _mode(self, part: Part) -> AbstractContextManager[None]:
+        checks = part.function is self.evaluation
+        return evaluating(self.model) if checks else contextlib.nullcontext()
+
+    def _key(self, course: Course, options: Any) -> Any:
+        data = [course.examples] if course.validation is None else [
+            course.examples, course.validation
+        ]  # fmt: skip
+        kinds = [(array.shape, array.dtype) for each in data for array in each.arrays]
+        counts = [(len(each), each.in_memory, type(each)) for each in data]
+        sizes = course.sizes.tolist(), course.first_check
+        if self._parts is None or self._parts[0] != VERSION.structure:
+            modules = list(self.model.modules()) if hasattr(self.model, "modules") else []
+            own = [module for module in modules if not getattr(module, "_fixed", False)]
+            self._parts = VERSION.structure, own, list(self.model.parameters())
+        read = [*self._parts[1], *self._read]
+        seen = guard(self._parts[2], self.optimizer, read, self._strict)
+        return kinds, counts, sizes, options, seen
 
 
 class NativeRunner:
-    """Runs the steps in compiled loops; arguments as for :class:`eager.EagerRunner`.
+    """Runs the steps in one compiled loop.
+
+    Args:
+        traces: the steps.
+        course: how an epoch is cut into them, and their data.
+        threads: how many threads; None lets the engine choose.
 
     Raises:
         EngineError: the engine does not support an op; it is named.
         TraceError: the step asks for values while it runs.
     """
 
-    first_chunk = 8
     engine = "native"
+    foresees = True
 
-    def __init__(
-        self,
-        step: Step,
-        evaluation: Step,
-        model: Any,
-        optimizer: Any,
-        examples: Examples,
-        batching: Batching,
-        threads: int | None,
-    ) -> None:
-        self._evaluation, self._model = evaluation, model
-        self._rows: list[list[Array]] = []
-        self._threads = threads
-        self._stopped = False
-        self._evaluations: dict[int, tuple[Examples, Fed]] = {}
+    def __init__(self, traces: Traces, course: Course, threads: int | None) -> None:
+        self._course, self._stopped = course, False
+        self._feed = Feed(course)
         self.compile_seconds = 0.0
-        self._training = self._prepare(step, examples, batching)
+        self._compiled = self._prepare(traces, threads)
+        handles = self._compiled.traced.handles
+        layouts = [traces.step.layout]
+        layouts += [traces.evaluation.layout] if course.validation is not None else []
+        self._registers = [
+            [place for register in layout.registers for place, handle in enumerate(handles)
+             if handle is register]
+            for layout in layouts
+        ]  # fmt: skip
+        self._feed.limit([self._length(places) for places in self._registers])
+
+    def _prepare(self, traces: Traces, threads: int | None) -> Compiled:
+        """The loop for the steps, traced and compiled where that is needed."""
+        arrays = self._feed.arrays
+        options = threads, tuple(array.shape for array in arrays)
+        found = traces.find(self._course, options)
+        if found is not None:
+            return POOL.take(found.traced, arrays, threads, found.key)
+        traced = traces.trace(self._course)
+        begun = time.perf_counter()
+        compiled = POOL.take(traced, arrays, threads)
+        self.compile_seconds = time.perf_counter() - begun
+        traces.keep(self._course, options, traced, compiled.key)
+        return compiled
+
+    def _length(self, places: list[int]) -> int | None:
+        """How many rows the registers at these places hold; None where there are none."""
+        handles = self._compiled.traced.handles
+        return min((handles[place].shape[0] for place in places), default=None)
 
     @property
     def loop(self) -> Any:
-        """The compiled training loop."""
-        return self._training.compiled.loop
+        """The compiled loop."""
+        return self._compiled.loop
 
-    def _prepare(self, step: Step, examples: Examples, batching: Batching) -> Fed:
-        """Trace a step and take a loop for it."""
-        largest = max(batching.sizes)
-        step.layout.reset(max(REGISTER_STEPS * largest, REGISTER_ROWS))
-        traced = trace_loop(step, examples, batching.sizes)
-        begun = time.perf_counter()
-        feed = Feed(examples, largest)
-        found = POOL.take(traced, feed.arrays, self._threads)
-        self.compile_seconds += time.perf_counter() - begun
-        places = [
-            place
-            for register in step.layout.registers
-            for place, handle in enumerate(traced.handles)
-            if handle is register
-        ]
-        return Fed(found, feed, np.array(batching.sizes), places)
+    @property
+    def first_chunk(self) -> int:
+        """Steps to begin with: few, until the speed is known."""
+        known = self._compiled.seconds
+        return max(1, int(CHUNK_SECONDS / known)) if known else 8
+
+    @property
+    def chunk_factor(self) -> int:
+        """How many times as long as usual a chunk should be."""
+        return 5 if self._feed.streams else 1
 
     def close(self) -> None:
-        """Give the loops back for the next training of the same kind."""
-        for fed in (self._training, *(each for _, each in self._evaluations.values())):
-            POOL.give(fed.compiled)
+        """Give the loop back for the next training of the same kind."""
+        self._feed.close()
+        POOL.give(self._compiled)
 
-    def run(self, order: Array, variants: Array) -> Array:
+    def numbers(self) -> list[float]:
+        """The present run-time numbers."""
+        return self._compiled.traced.scalars()
+
+    def run(self, plan: Plan) -> Outcome:
         """Run steps; see :class:`session.Runner`."""
-        numbers, rows = self._run(self._training, order, variants)
-        self._rows += rows
-        return numbers
-
-    def take_rows(self) -> list[Array]:
-        """The rows collected since the last call; see :class:`session.Runner`."""
-        taken = joined(self._rows)
-        self._rows = []
-        return taken
-
-    def _run(self, fed: Fed, order: Array, variants: Array) -> tuple[Array, list[list[Array]]]:
-        """What the steps report, and the rows that they collect."""
-        loop, done, collected = fed.compiled.loop, [], []
-        scalars = fed.compiled.traced.scalars()
-        for rows, steps in fed.pieces(order, variants):
-            numbers = loop.run(rows, steps, scalars)
-            done.append(numbers)
-            count = int(fed.sizes[steps[: len(numbers)]].sum())
-            if fed.registers and count:
-                collected.append([loop.read(place)[-count:] for place in fed.registers])
-            if self._stopped and fed is self._training:
+        numbers = [self.numbers()] if plan.numbers is None else plan.numbers
+        table = np.asarray(numbers, np.float64)
+        turns = np.zeros_like(plan.turns) if plan.numbers is None else plan.turns
+        begun = time.perf_counter()
+        parts = []
+        for rows, steps in self._feed.pieces(plan):
+            variants = plan.variants[steps]
+            done, reports = self.loop.reports(rows, variants, table, turns[steps])
+            parts.append(self._outcome(variants[:done], reports))
+            if self._stopped or done < len(variants):
                 break
-        return done[0] if len(done) == 1 else np.concatenate(done), collected
+        outcome = _together(parts)
+        count = len(outcome.trained) + len(outcome.checked)
+        if count:
+            self._compiled.seconds = (time.perf_counter() - begun) / count
+        return outcome
+
+    def _outcome(self, variants: Array, reports: list[Array]) -> Outcome:
+        """What the steps of a piece gave."""
+        first = self._course.first_check
+        checks = variants >= first
+        rows = []
+        for places, chosen in zip(self._registers, (~checks, checks), strict=False):
+            count = int(self._course.sizes[variants[chosen]].sum()) if places else 0
+            rows.append([self.loop.read(place)[-count:] if count else self.loop.read(place)[:0]
+                         for place in places])  # fmt: skip
+        trained = _in_order(variants[~checks], reports[:first], 0)
+        checked = _in_order(variants[checks], reports[first:], first)
+        return Outcome(trained, checked, rows[0], rows[1] if len(rows) > 1 else [])
 
     def stop(self) -> None:
         """End after the present step."""
         self._stopped = True
+        self._feed.stop()
         self.loop.stop()
 
     def sync(self) -> None:
         """Let the user's tensors hold the state that the steps have reached."""
-        self._training.compiled.store()
+        self._compiled.store()
 
     def snapshot(self) -> list[Any]:
         """The state that the steps have reached, for :meth:`restore`."""
         self.sync()
-        return [handle._node for handle in self._training.compiled.traced.handles]
+        return [handle._node for handle in self._compiled.traced.handles]
 
     def restore(self, snapshot: list[Any]) -> None:
         """Go back to a snapshot."""
-        compiled = self._training.compiled
+        compiled = self._compiled
         for handle, node in zip(compiled.traced.handles, snapshot, strict=True):
             handle._rebind(node)
         # The loop has gone on since the tensors held these, so all of them are written.
@@ -246,41 +392,37 @@ class NativeRunner:
 
     def arrays(self) -> list[Array]:
         """The arrays of numbers that the steps write."""
-        traced, loop = self._training.compiled.traced, self.loop
+        traced = self._compiled.traced
         return [
-            loop.read(place)
+            self.loop.read(place)
             for place, handle in enumerate(traced.handles)
             if traced.written[place] and handle.dtype.is_float
         ]
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""
-        self._training.compiled.load()
+        self._compiled.load()
 
-    def evaluate(self, examples: Examples) -> dict[str, float]:
-        """Loss and metrics over `examples`, with the training loop's state."""
-        ledger = evaluation_ledger(self._evaluation, len(examples))
-        batching = ledger.batching
-        fed = self._compile_evaluation(examples, batching)
-        self._copy_state(fed.compiled)
-        order = batching.orders(np.zeros(2, np.uint32), 0, 1, examples.rows).reshape(-1)
-        numbers, rows = self._run(fed, np.ascontiguousarray(order), batching.variant_of_step())
-        ledger.add(numbers, joined(rows))
-        return ledger.newest()
 
-    def _compile_evaluation(self, examples: Examples, batching: Batching) -> Fed:
-        found = self._evaluations.get(id(examples))
-        if found is None:
-            with evaluating(self._model):
-                found = examples, self._prepare(self._evaluation, examples, batching)
-            self._evaluations[id(examples)] = found
-        return found[1]
+def _in_order(variants: Array, reports: list[Array], first: int) -> Array:
+    """What steps of several variants reported, in the order of the steps."""
+    if len(reports) < 2:
+        return reports[0] if reports else np.zeros((0, 0))
+    found = np.empty((len(variants), reports[0].shape[1]))
+    for number, report in enumerate(reports, first):
+        found[variants == number] = report
+    return found
 
-    def _copy_state(self, evaluation: Compiled) -> None:
-        """Give the evaluation loop the training loop's parameters and buffers."""
-        training = self._training.compiled
-        places = {id(handle): place for place, handle in enumerate(training.traced.handles)}
-        for place, handle in enumerate(evaluation.traced.handles):
-            source = places.get(id(handle))
-            if source is not None and training.traced.written[source]:
-                evaluation.loop.write(place, training.loop.read(source))
+
+def _together(parts: list[Outcome]) -> Outcome:
+    """The outcomes of a plan's pieces as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Outcome(np.zeros((0, 0)), np.zeros((0, 0)), [], [])
+    return Outcome(
+        np.concatenate([part.trained for part in parts]),
+        np.concatenate([part.checked for part in parts]),
+        joined([part.trained_rows for part in parts]),
+        joined([part.checked_rows for part in parts]),
+    )

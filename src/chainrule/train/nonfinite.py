@@ -19,7 +19,7 @@ from ..errors import NonFiniteError
 from ..graph.node import INPUT, Node
 from ..io.arrays import Array
 from ..tensor import Tensor
-from .examples import Batching, Examples
+from .course import Course, Outcome, Plan
 
 _HINTS = {
     "log": "keep its input above 0, for example (x + 1e-8).log(), or use a loss of logits",
@@ -41,25 +41,22 @@ class CheckedRunner:
         step: the training step, to run eagerly.
         model: to name its parameters.
         optimizer: to tell its learning rate.
-        examples: the training data.
-        batching: how an epoch is cut into steps.
+        course: the steps of an epoch and their data.
         done: steps done before.
     """
 
     def __init__(
-        self, runner: Any, step: Any, model: Any, optimizer: Any, examples: Examples,
-        batching: Batching, done: int,
-    ) -> None:  # fmt: skip
+        self, runner: Any, step: Any, model: Any, optimizer: Any, course: Course, done: int
+    ) -> None:
         self._runner, self._step = runner, step
         self._model, self._optimizer = model, optimizer
-        self._examples, self._batching = examples, batching
+        self._course = course
         self._done = done
-        self.first_chunk: int = runner.first_chunk
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
 
-    def run(self, order: Array, variants: Array) -> Array:
+    def run(self, plan: Plan) -> Outcome:
         """Run steps; see :class:`session.Runner`.
 
         Raises:
@@ -67,29 +64,26 @@ class CheckedRunner:
                 before that step.
         """
         before = self._runner.snapshot()
-        numbers: Array = self._runner.run(order, variants)
-        if not self._is_finite(numbers):
-            raise self._find(before, order, variants, len(numbers))
-        self._done += len(numbers)
-        return numbers
+        outcome: Outcome = self._runner.run(plan)
+        if not self._is_finite(outcome):
+            raise self._find(before, plan, len(outcome.trained) + len(outcome.checked))
+        self._done += len(outcome.trained)
+        return outcome
 
-    def _is_finite(self, numbers: Array) -> bool:
-        if not np.isfinite(numbers[:, 0]).all():
+    def _is_finite(self, outcome: Outcome) -> bool:
+        if not np.isfinite(outcome.trained[:, 0]).all():
             return False
         return all(np.isfinite(array).all() for array in self._runner.arrays())
 
-    def _find(self, before: Any, order: Array, variants: Array, steps: int) -> NonFiniteError:
+    def _find(self, before: Any, plan: Plan, steps: int) -> NonFiniteError:
         """The error for the first bad step of a chunk; leaves the state before that step."""
-        ends = np.concatenate([[0], np.cumsum(np.array(self._batching.sizes)[variants])])
+        course = self._course
+        ends = np.concatenate([[0], np.cumsum(course.sizes[plan.variants])])
 
         def replay(count: int) -> bool:
             """Run so many steps from the beginning; whether all is finite after them."""
             self._runner.restore(before)
-            self._runner.take_rows()
-            if not count:
-                return True
-            numbers = self._runner.run(order[: ends[count]], variants[:count])
-            return self._is_finite(numbers)
+            return not count or self._is_finite(self._runner.run(plan.head(count)))
 
         good, bad = 0, steps
         while bad - good > 1:
@@ -97,10 +91,12 @@ class CheckedRunner:
             good, bad = (middle, bad) if replay(middle) else (good, middle)
         replay(good)
         self._runner.sync()
-        rows = order[ends[good] : ends[bad]]
-        batch = self._examples.gather(rows)
-        number = self._done + good
-        place = f"step {number} (epoch {number // self._batching.steps})"
+        if plan.go_to is not None:
+            plan.go_to(int(plan.turns[good]))
+        rows = plan.order[ends[good] : ends[bad]]
+        batch = course.examples.gather(rows)
+        number = self._done + int((plan.variants[:good] < course.first_check).sum())
+        place = f"step {number} (epoch {number // course.training})"
         return NonFiniteError(self._examine(batch, rows, place))
 
     def _examine(self, arrays: Sequence[Array], rows: Array, place: str) -> str:

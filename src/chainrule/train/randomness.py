@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..tensor._random import default_generator
+from ..tensor._random import Generator, default_generator
 
 # Far from where weights are drawn from the same seed.
 START = 1 << 40
@@ -32,7 +32,9 @@ class OwnRandomness:
 
     def __init__(self, seed: int | None) -> None:
         self._own = seed is not None
-        self._idle = {"seed": seed or 0, "counter": START}
+        idle = Generator()
+        idle.set_state({"seed": seed or 0, "counter": START})
+        self._idle = idle.place()
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -54,7 +56,4 @@ class OwnRandomness:
 
     def _swap(self) -> None:
         if self._own:
-            generator = default_generator()
-            present = generator.get_state()
-            generator.set_state(self._idle)
-            self._idle = present
+            self._idle = default_generator().exchange(self._idle)

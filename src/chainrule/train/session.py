@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,8 @@ import numpy as np
 from ..io.arrays import Array
 from ..optim.lr_scheduler import ReduceLROnPlateau
 from .checkpoint import Tree
-from .examples import Batching, Examples
+from .course import Course, Outcome, Plan
+from .foresight import Foresight, is_foreseen
 from .ledger import Ledger
 from .progress import Progress
 from .recorder import Recorder
@@ -32,17 +33,22 @@ MOST_STEPS = 1 << 20
 class Runner(Protocol):
     """An engine's way to run training steps."""
 
-    first_chunk: int  # steps to begin with, before the speed is known
+    # Whether it takes the run-time numbers of many epochs along in a plan.
+    foresees: bool
 
-    def run(self, order: Array, variants: Array) -> Array:
-        """Run steps: int32 rows one batch after the other, int32 variant (batch size) of each step.
+    @property
+    def first_chunk(self) -> int:
+        """Steps to begin with, before the speed is known."""
 
-        Returns:
-            float64[steps done, numbers]; fewer steps only after :meth:`stop`.
-        """
+    @property
+    def chunk_factor(self) -> int:
+        """How many times as long as usual a chunk should be."""
 
-    def take_rows(self) -> list[Array]:
-        """The rows that metrics have collected since the last call: (examples, values) each."""
+    def run(self, plan: Plan) -> Outcome:
+        """Run steps; fewer than planned only after :meth:`stop`."""
+
+    def numbers(self) -> list[float]:
+        """The present run-time numbers."""
 
     def stop(self) -> None:
         """End a :meth:`run` that is under way after its present step; may come from a handler."""
@@ -52,9 +58,6 @@ class Runner(Protocol):
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed since :meth:`sync`."""
-
-    def evaluate(self, examples: Examples) -> dict[str, float]:
-        """The loss and the metrics over `examples`, with the state that the steps have reached."""
 
     def close(self) -> None:
         """Let go of what the runner holds; it is not used again."""
@@ -69,16 +72,15 @@ class Session:
 
     Attributes:
         runner: runs the steps.
-        examples: the training data.
-        batching: how an epoch is cut into steps.
+        course: the steps of an epoch and their data.
         key: uint32[2], the shuffle's random stream.
         counter: the stream's block at which the present epoch's shuffle begins.
-        ledger: the numbers so far.
+        ledger: the numbers of the training so far.
+        checks: those of the validation data.
         recorder: writes the record.
         progress: shows how far it is.
         epochs: epochs to reach.
         steps: steps done so far.
-        validation: examples that are evaluated after each epoch.
         scheduler: moved on after each epoch; None for a learning rate that nobody changes.
         callbacks: told after each epoch; the training ends when one returns True.
         tell: tells one of them, with the newest numbers; returns what it answers.
@@ -87,25 +89,24 @@ class Session:
     """
 
     runner: Runner
-    examples: Examples
-    batching: Batching
+    course: Course
     key: Array
     counter: int
     ledger: Ledger
+    checks: Ledger
     recorder: Recorder
     progress: Progress
     epochs: int
     steps: int
-    validation: Examples | None
     scheduler: Any
     callbacks: Sequence[Callback]
     tell: Callable[[Any, Mapping[str, float]], object]
     pause: Callable[[], AbstractContextManager[None]]
     tree: Callable[[Session], Tree]
-    watched: dict[str, list[float]] = field(default_factory=dict)
     _chunk: int = 1
     _order: Array | None = None
     _stopped: bool = False
+    _ahead: Foresight | None = None  # of the chunk that is run
 
     def run(self) -> str:
         """Train; returns the status that the record ends with: finished or interrupted."""
@@ -114,8 +115,7 @@ class Session:
         stopped = (getattr(callback, "stopped_epoch", None) for callback in self.callbacks)
         ended = any(epoch is not None for epoch in stopped)
         while not ended and self.ledger.epochs < self.epochs and not self._stopped:
-            done = self._run_chunk()
-            ended = bool(done) and self._after_epoch()
+            ended = self._after_epochs(self._run_chunk())
             self._record()
             self._show()
         return "interrupted" if self._stopped else "finished"
@@ -127,51 +127,87 @@ class Session:
 
     def _run_chunk(self) -> int:
         """Run one chunk; returns how many epochs it ended."""
-        steps, variants, order = self._plan()
+        plan = self._plan()
         begun = time.perf_counter()
-        numbers = self.runner.run(order, variants)
+        try:
+            outcome = self.runner.run(plan)
+        except BaseException:
+            if self._ahead is not None:
+                self._ahead.go_to(0)
+            raise
         spent = time.perf_counter() - begun
-        self.steps += len(numbers)
-        done = self.ledger.add(numbers, self.runner.take_rows())
-        if done:
-            self.counter += done * self.batching.blocks
-            self._order = None
-        if len(numbers) == steps:
-            wished = int(CHUNK_SECONDS / max(spent, 1e-9) * steps)
-            self._chunk = max(1, min(wished, GROWTH * steps))
+        done = self._take(outcome)
+        ran, steps = len(outcome.trained) + len(outcome.checked), len(plan.variants)
+        if ran == steps:
+            wished = CHUNK_SECONDS * self.runner.chunk_factor / max(spent, 1e-9) * steps
+            self._chunk = max(1, min(int(wished), GROWTH * steps))
         return done
 
-    def _plan(self) -> tuple[int, Array, Array]:
-        """The next chunk: steps, the variant of each, and the rows one batch after the other."""
-        batching, ledger = self.batching, self.ledger
-        each = batching.steps
-        limit = min(self._chunk, MOST_STEPS, max(1, MOST_ROWS // batching.size))
-        observers = (self.validation, self.scheduler, self.callbacks or None)
-        every_epoch = any(observer is not None for observer in observers)
-        if ledger.step == 0 and limit >= each:
-            epochs = 1 if every_epoch else min(limit // each, self.epochs - ledger.epochs)
-            order = batching.orders(self.key, self.counter, epochs, self.examples.rows)
-            variants = np.tile(batching.variant_of_step(), epochs)
-            return epochs * each, variants, np.ascontiguousarray(order).reshape(-1)
-        if self._order is None:
-            self._order = batching.orders(self.key, self.counter, 1, self.examples.rows)[0]
-        stop = min(each, ledger.step + limit)
-        rows = slice(ledger.step * batching.size, stop * batching.size)
-        variants = batching.variant_of_step()[ledger.step : stop]
-        return stop - ledger.step, variants, np.ascontiguousarray(self._order[rows])
+    def _take(self, outcome: Outcome) -> int:
+        """Take in what steps gave; returns how many epochs they ended."""
+        course, ledger = self.course, self.ledger
+        self.steps += len(outcome.trained)
+        trained, checked = ledger.step + len(outcome.trained), len(outcome.checked)
+        whole = (
+            course.checking == 0
+            or (self.checks.step + checked) // course.checking * course.training >= trained
+        )
+        # An epoch is finished when its validation is.
+        hold = not whole and trained > 0 and trained % course.training == 0
+        if ledger.step < course.training:
+            done = ledger.add(outcome.trained, outcome.trained_rows, hold=hold)
+        else:
+            done = 0 if hold else ledger.finish()
+        if checked:
+            self.checks.add(outcome.checked, outcome.checked_rows)
+        if done:
+            self.counter += done * course.batching.blocks
+            self._order = None
+        return done
 
-    def _after_epoch(self) -> bool:
-        """Validation and callbacks; returns whether a callback ends the training."""
-        if self.validation is not None:
-            for name, number in self.runner.evaluate(self.validation).items():
-                series = self.watched.setdefault(f"validation_{name}", [])
-                series += [math.nan] * (self.ledger.epochs - 1 - len(series))
-                series.append(number)
-        if self.scheduler is not None:
-            self._move_schedule()
-        self.recorder.update(epochs=self.ledger.epochs, steps=self.steps)
-        ended = False
+    def _plan(self) -> Plan:
+        """The next chunk."""
+        course, ledger = self.course, self.ledger
+        position, length = ledger.step + self.checks.step, len(course)
+        self._ahead = None
+        limit = min(self._chunk, MOST_STEPS)
+        if position == 0 and limit >= length:
+            most = max(1, min(limit // length, MOST_ROWS // course.rows))
+            epochs = min(most, self.epochs - ledger.epochs) if self._may_run_on() else 1
+            if epochs * course.rows <= MOST_ROWS:
+                return self._epochs(epochs)
+        if self._order is None:
+            self._order = course.orders(self.key, self.counter, 1)[0]
+        rows = max(1, MOST_ROWS // int(course.sizes.max()))
+        return course.part(self._order, position, min(length, position + min(limit, rows)))
+
+    def _may_run_on(self) -> bool:
+        """Whether nobody has to be asked after each epoch."""
         if self.callbacks:
+            return False
+        return self.scheduler is None or (self.runner.foresees and is_foreseen(self.scheduler))
+
+    def _epochs(self, epochs: int) -> Plan:
+        """Whole epochs, with their learning rates where a schedule moves them."""
+        numbers = None
+        if self.scheduler is not None and epochs > 1:
+            self._ahead = Foresight(self.scheduler, self.runner.numbers)
+            numbers = self._ahead.table(epochs)
+            epochs = len(numbers)
+        plan = self.course.epochs(self.course.orders(self.key, self.counter, epochs))
+        if self._ahead is None:
+            return plan
+        return replace(plan, numbers=numbers, go_to=self._ahead.go_to)
+
+    def _after_epochs(self, done: int) -> bool:
+        """Schedule and callbacks; returns whether a callback ends the training."""
+        self.recorder.update(epochs=self.ledger.epochs, steps=self.steps)
+        if self._ahead is not None:
+            self._ahead.go_to(done)
+        elif self.scheduler is not None and done:
+            self._move_schedule()
+        ended = False
+        if self.callbacks and done:
             self.publish()
             self.runner.sync()
             with self.pause():
@@ -208,16 +244,18 @@ class Session:
         run = self.recorder.run
         for name in self.ledger.names:
             run.history[name] = self.ledger.series(name)
-        for name, numbers in self.watched.items():
+        missing = np.full(self.ledger.epochs - self.checks.epochs, math.nan)
+        for name in self.checks.names if self.checks.has_numbers else ():
             # A resumed run may have validation data that it began without, or the other way round.
-            numbers += [math.nan] * (self.ledger.epochs - len(numbers))
-            run.history[name] = np.array(numbers)
+            run.history[f"validation_{name}"] = np.append(self.checks.series(name), missing)
 
     def _show(self) -> None:
-        share = self.ledger.step / self.batching.steps
+        share = self.ledger.step / self.course.training
         self.progress.update(self.ledger.epochs + share, self.steps, self.newest())
 
     def newest(self) -> dict[str, float]:
         """The newest numbers by name."""
         numbers = self.ledger.newest()
-        return numbers | {name: series[-1] for name, series in self.watched.items()}
+        if self.course.validation is not None:
+            numbers |= {f"validation_{k}": v for k, v in self.checks.newest().items()}
+        return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import StoreError
@@ -23,10 +24,12 @@ def collect_state(model: Any, optimizer: Any) -> Tree:
         >>> sorted(state)
         ['format', 'model', 'optimizer', 'random', 'transient']
     """
+    saved = model.state_dict(keep_vars=True)
+    transient = _transient(model, saved)
     return {
         "format": FORMAT,
-        "model": {name: tensor.numpy().copy() for name, tensor in model.state_dict().items()},
-        "transient": {name: tensor.detach().numpy().copy() for name, tensor in _transient(model)},
+        "model": {name: handle._node.value().copy() for name, handle in saved.items()},
+        "transient": {name: handle._node.value().copy() for name, handle in transient},
         "optimizer": plain(optimizer.state_dict()),
         "random": default_generator().get_state(),
     }
@@ -45,15 +48,14 @@ def restore_state(tree: Tree, model: Any, optimizer: Any) -> None:
             f"  expected: {FORMAT}\n  fix: update chainrule"
         )
     model.load_state_dict(tree["model"])
-    for name, tensor in _transient(model):
+    for name, tensor in _transient(model, model.state_dict()):
         tensor.data = Tensor(tree["transient"][name])
     optimizer.load_state_dict(tree["optimizer"])
     default_generator().set_state(tree["random"])
 
 
-def _transient(model: Any) -> list[tuple[str, Any]]:
+def _transient(model: Any, saved: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Buffers that a state dict leaves out: a training still depends on them."""
-    saved = set(model.state_dict())
     return [(name, tensor) for name, tensor in model.named_buffers() if name not in saved]
 
 

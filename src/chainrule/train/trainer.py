@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import get_default_dtype
+from ..config import VERSION, get_default_dtype
 from ..dtypes import DType
 from ..errors import OptionError, StoreError
 from ..io.arrays import Array
@@ -19,7 +19,8 @@ from ..tensor._random import default_generator
 from .callbacks import tell, view_of
 from .checkpoint import Tree
 from .choice import choose_runner, warn_of_other_bits
-from .eager import EVALUATION_ROWS, evaluate_eagerly, evaluating
+from .course import EVALUATION_ROWS, Course
+from .eager import evaluate_eagerly, evaluating
 from .environment import differences
 from .examples import Batching, Examples, read_examples
 from .interrupts import Interrupts
@@ -141,6 +142,8 @@ class Trainer:
         self._session: Session | None = None  # while a fit runs
         self._counter = 0  # the shuffle's next block
         self._random = OwnRandomness(seed)
+        self._known_traces: Any = None  # made by those who compile
+        self._description: tuple[Any, dict[str, Any]] | None = None
 
     def fit(
         self,
@@ -269,9 +272,9 @@ class Trainer:
             progress=False,
         )  # fmt: skip
 
-    def _silent_runner(self, examples: Examples, batching: Batching, run: Run) -> Runner:
+    def _silent_runner(self, course: Course, run: Run) -> Runner:
         """The runner of a twin; the run's engine is given, so nothing is chosen or noted."""
-        return self._runner(examples, batching, run, make_progress(False, 0))
+        return self._runner(course, run, make_progress(False, 0))
 
     # One fit
 
@@ -288,34 +291,35 @@ class Trainer:
         run = opened.run
         self.run = run
         run._source = Source(self, examples, batching)
+        course = Course(examples, batching, validation)
         ledger = Ledger(self._step.layout, batching)
+        checks = Ledger(self._evaluation.layout, course.checks or batching)
         for callback in callbacks:
             if hasattr(callback, "on_fit_begin"):
                 callback.on_fit_begin(view_of(run, {}, self.model, self.optimizer))
-        steps = self._begin(opened, settings, ledger, callbacks, examples)
+        steps = self._begin(opened, settings, ledger, checks, callbacks, examples)
         progress = make_progress(self.progress, epochs)
         recorder = Recorder(run, opened.store)
         try:
             self.model.train()
-            runner = self._runner(examples, batching, run, progress)
+            runner = self._runner(course, run, progress)
             if self.check == "nan":
                 runner = CheckedRunner(
-                    runner, self._step, self.model, self.optimizer, examples, batching, steps
+                    runner, self._step, self.model, self.optimizer, course, steps
                 )
             check_targets(self.loss, self._step.output_shape, examples, validation)
             recorder.describe()
             session = Session(
                 runner=runner,
-                examples=examples,
-                batching=batching,
+                course=course,
                 key=stream_key(run.seed, "shuffle"),
                 counter=self._counter,
                 ledger=ledger,
+                checks=checks,
                 recorder=recorder,
                 progress=progress,
                 epochs=epochs,
                 steps=steps,
-                validation=validation,
                 scheduler=self.scheduler,
                 callbacks=callbacks,
                 tell=lambda callback, numbers: tell(
@@ -323,7 +327,6 @@ class Trainer:
                 ),
                 pause=self._random.paused,
                 tree=self._tree,
-                watched=_validation_series(run, ledger.epochs),
             )
             self._train(session, opened)
         except BaseException as error:
@@ -368,6 +371,8 @@ class Trainer:
             raise KeyboardInterrupt
 
     def _tell_of_the_end(self, session: Session) -> None:
+        if not session.callbacks:
+            return
         view = view_of(session.recorder.run, session.newest(), self.model, self.optimizer)
         with self._random.paused():
             for callback in session.callbacks:
@@ -379,6 +384,7 @@ class Trainer:
         opened: Opened,
         settings: dict[str, Any],
         ledger: Ledger,
+        checks: Ledger,
         callbacks: tuple[Callback, ...],
         examples: Examples,
     ) -> int:
@@ -398,8 +404,9 @@ class Trainer:
             self.scheduler.load_state_dict(tree["scheduler"])
         _restore_callbacks(callbacks, tree["callbacks"])
         loop = tree["loop"]
-        past = {k: v for k, v in run.history.items() if not k.startswith("validation_")}
+        past, measured = _apart(run.history, loop["epoch"])
         ledger.resume(past, loop["step_in_epoch"], loop["carry"], loop.get("rows", ()))
+        checks.resume(measured, 0, np.zeros(0), epochs=ledger.epochs)
         self._counter = loop["counter"]
         steps: int = loop["steps"]
         return steps
@@ -425,10 +432,8 @@ class Trainer:
             "callbacks": states,
         }
 
-    def _runner(
-        self, examples: Examples, batching: Batching, run: Run, progress: Progress
-    ) -> Runner:
-        runner = choose_runner(self, examples, batching, run, progress)
+    def _runner(self, course: Course, run: Run, progress: Progress) -> Runner:
+        runner = choose_runner(self, course, run, progress)
         if runner.engine == "native":
             self.compiled = runner.loop
             self.compile_seconds += runner.compile_seconds
@@ -437,7 +442,26 @@ class Trainer:
     # What a run is
 
     def _describe(self, settings: dict[str, Any]) -> Run:
-        return Run(seed=self._seed(), config={**settings, **description(self)})
+        """The record of a fit that begins; its words are made anew when something has changed."""
+        groups = self.optimizer.param_groups
+        rates = [v for group in groups for k, v in group.items() if k != "params"]
+        state = VERSION.count, rates, type(self.scheduler), self.clip
+        if self._description is None or self._description[0] != state:
+            self._description = state, description(self)
+        return Run(seed=self._seed(), config={**settings, **self._description[1]})
+
+    def _traces(self) -> Any:
+        """The traced steps, to be used by the next fit too."""
+        if self._known_traces is None:
+            from .native import Traces
+
+            own = [self.step, self.penalty]
+            self._known_traces = Traces(
+                self._step, self._evaluation, self.model, self.optimizer,
+                [self.loss, *(metric.measure for metric in self.metrics), *own],
+                strict=any(each is not None for each in own),
+            )  # fmt: skip
+        return self._known_traces
 
     def _settings(self, examples: Examples, batching: Batching) -> dict[str, Any]:
         return settings_of(self._seed(), examples, batching)
@@ -454,12 +478,14 @@ class Trainer:
         return get_default_dtype()
 
 
-def _validation_series(run: Run, epochs: int) -> dict[str, list[float]]:
-    """What a resumed run has measured on validation data so far."""
-    return {
-        name: list(numbers[:epochs])
-        for name, numbers in run.history.items()
-        if name.startswith("validation_")
+def _apart(history: dict[str, Array], epochs: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The series of the training, and those of the validation data without their prefix."""
+    prefix = "validation_"
+    training = {k: v for k, v in history.items() if not k.startswith(prefix)}
+    return training, {
+        name.removeprefix(prefix): series[:epochs]
+        for name, series in history.items()
+        if name.startswith(prefix)
     }
 
 

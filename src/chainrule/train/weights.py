@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,9 +46,9 @@ class WeightedExamples(Examples):
         digest = hashlib.blake2b(self.weights.tobytes(), digest_size=8).hexdigest()
         return f"{self.whole.fingerprint()} weighted {digest}"
 
-    def gather(self, indices: Array) -> tuple[Array, ...]:
+    def gather(self, indices: Array, ended: threading.Event | None = None) -> tuple[Array, ...]:
         """The rows at `indices`, with their weights."""
-        *inputs, target = self.whole.gather(indices)
+        *inputs, target = self.whole.gather(indices, ended)
         return (*inputs, self.weights[indices], target)
 
 

@@ -182,7 +182,9 @@ class _Reach:
             raise ShapeError(
                 f"the plan names a step that does not exist; there are {len(self._reads)}"
             )
-        used = np.flatnonzero(np.bincount(plan, minlength=len(self._reads)))
+        used = np.zeros(1, np.int64)
+        if len(self._reads) > 1:
+            used = np.flatnonzero(np.bincount(plan, minlength=len(self._reads)))
         needed = self._needed(plan, used)
         if rows.size < needed:
             raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
@@ -233,6 +235,7 @@ class Loop:
         self._reach = _Reach(steps, built.data)
         self._kinds = [(array.shape, array.dtype) for array in built.data]
         self._lock = threading.Lock()
+        self._views: dict[int, Array] = {}
 
     @property
     def compile_seconds(self) -> float:
@@ -354,7 +357,14 @@ class Loop:
     def read(self, number: int) -> Array:
         """A copy of one state, by its position in ``Step.state``."""
         with self._lock:
-            return self._built.state[number].view(self._built.arena).copy()
+            return self._view(number).copy()
+
+    def _view(self, number: int) -> Array:
+        """One state where it lies in the arena, which stays where it is."""
+        view = self._views.get(number)
+        if view is None:
+            view = self._views[number] = self._built.state[number].view(self._built.arena)
+        return view
 
     def write(self, number: int, array: Array) -> None:
         """Set one state.
@@ -369,7 +379,7 @@ class Loop:
                 f"state {number} ({buffer.label}) has shape {buffer.shape}; given {given.shape}"
             )
         with self._lock:
-            buffer.view(self._built.arena)[...] = given
+            self._view(number)[...] = given
 
     def stop(self) -> None:
         """Ask a running loop to stop after the step it is at; may be called from any thread."""

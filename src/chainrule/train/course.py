@@ -1,0 +1,147 @@
+"""The steps of an epoch in order: those that train, then those that measure validation data.
+
+Both kinds are steps of one plan, so that an engine runs many epochs in one call, and may be left
+after any step.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..io.arrays import Array
+from .examples import Batching, Examples
+
+EVALUATION_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps to run, one after the other.
+
+    Attributes:
+        order: int32, the rows that they take: of the training data, or of the validation data.
+        variants: int32[steps], the kind of each step; see :class:`Course`.
+        turns: int32[steps], in which epoch of the plan each is, from 0.
+        numbers: float64[epochs, numbers], the run-time numbers (learning rates) of each epoch; None
+            for the present ones.
+        go_to: puts the learning rate's schedule to an epoch of the plan; None where nothing was
+            foreseen.
+    """
+
+    order: Array
+    variants: Array
+    turns: Array
+    numbers: Array | None = None
+    go_to: Callable[[int], None] | None = None
+
+    def head(self, steps: int) -> Plan:
+        """The plan of the first steps alone."""
+        return replace(self, variants=self.variants[:steps], turns=self.turns[:steps])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the steps of a plan gave; fewer than were planned after a stop.
+
+    Attributes:
+        trained: float64[training steps, columns].
+        checked: float64[validation steps, columns].
+        trained_rows: what metrics collected of the training steps, (examples, values) each.
+        checked_rows: the same of the validation steps.
+    """
+
+    trained: Array
+    checked: Array
+    trained_rows: list[Array]
+    checked_rows: list[Array]
+
+
+class Course:
+    """How an epoch is cut into steps.
+
+    A step's variant says its kind: the numbers below :attr:`first_check` are the batch sizes of
+    training, those from there on the batch sizes of validation.
+
+    Args:
+        examples: the training data.
+        batching: how they are cut into batches.
+        validation: the validation data, walked through after the training; None for none.
+
+    Attributes:
+        training: steps of an epoch that train.
+        checking: steps of an epoch that measure validation data.
+        sizes: int64, the rows of each variant.
+
+    Example:
+        >>> train, held = Examples((np.zeros((5, 2)),)), Examples((np.zeros((3, 2)),))
+        >>> course = Course(train, Batching(5, 2, shuffle=False), held)
+        >>> plan = course.part(course.orders(np.zeros(2, np.uint32), 0, 1)[0], 1, 4)
+        >>> plan.variants.tolist(), plan.order.tolist()
+        ([0, 1, 2], [2, 3, 4, 0, 1, 2])
+    """
+
+    def __init__(self, examples: Examples, batching: Batching, validation: Examples | None) -> None:
+        self.examples, self.batching, self.validation = examples, batching, validation
+        self.checks = None if validation is None else evaluation_batching(len(validation))
+        checks = self.checks
+        self.training = batching.steps
+        self.checking = 0 if checks is None else checks.steps
+        self.first_check = len(batching.sizes)
+        self.sizes, self.variants, self._ends = _steps(batching, checks)
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        return len(self.variants)
+
+    @property
+    def rows(self) -> int:
+        """Rows that an epoch takes."""
+        return int(self._ends[-1])
+
+    def orders(self, key: Array, counter: int, epochs: int) -> Array:
+        """The rows of each of the next epochs: int32[epochs, rows]; see :meth:`Batching.orders`."""
+        order = self.batching.orders(key, counter, epochs, self.examples.rows)
+        if self.validation is None:
+            return order
+        held = self.validation.rows
+        count = len(self.validation)
+        rows = np.arange(count, dtype=np.int32) if held is None else held
+        return np.hstack([order, np.broadcast_to(rows, (epochs, count))])
+
+    def part(self, order: Array, start: int, stop: int) -> Plan:
+        """Some steps of the epoch that has this order."""
+        rows = np.ascontiguousarray(order[self._ends[start] : self._ends[stop]])
+        return Plan(rows, self.variants[start:stop], np.zeros(stop - start, np.int32))
+
+    def epochs(self, orders: Array) -> Plan:
+        """Whole epochs, of these orders."""
+        count = len(orders)
+        return Plan(
+            np.ascontiguousarray(orders).reshape(-1),
+            np.tile(self.variants, count),
+            np.repeat(np.arange(count, dtype=np.int32), len(self)),
+        )
+
+
+@functools.lru_cache(maxsize=32)
+def _steps(batching: Batching, checks: Batching | None) -> tuple[Array, Array, Array]:
+    """The rows of each variant, the variant of each step, and where each step's rows begin."""
+    both = [batching] if checks is None else [batching, checks]
+    sizes = np.array([size for each in both for size in each.sizes])
+    firsts = (0, len(batching.sizes))
+    variants = np.concatenate(
+        [
+            each.variant_of_step() + np.int32(first)
+            for each, first in zip(both, firsts, strict=False)
+        ]
+    )
+    return sizes, variants, np.concatenate([[0], np.cumsum(sizes[variants])])
+
+
+def evaluation_batching(count: int) -> Batching:
+    """One pass over `count` examples, :data:`EVALUATION_ROWS` at a time."""
+    return Batching(count, EVALUATION_ROWS, shuffle=False)
