@@ -68,7 +68,7 @@ def test_rewrites_leave_the_simplest_graph(function: Any, left: str) -> None:
 
 def test_reading_one_element_a_row_is_a_masked_sum() -> None:
     index = cr.tensor([[1], [0]])
-    assert simplified(lambda x: (x * 2).gather(1, index), (2, 3)) == "eq mul where sum"
+    assert simplified(lambda x: (x * 2).gather(1, index), (2, 3)) == "eq mul where sum check_index"
 
 
 def test_each_rewrite_says_its_identity_and_is_used_once() -> None:
@@ -82,11 +82,9 @@ def test_simplified_graphs_mean_the_same(seed: int) -> None:
     graph, arrays = random_graph(seed)
     simple, _ = simplify(graph)
     simple.verify()
-    for a, b in zip(
-        reference.compile_graph(graph)(*arrays),
-        reference.compile_graph(simple)(*arrays),
-        strict=True,
-    ):
+    expected = reference.compile_graph(graph)(*arrays)
+    found = reference.compile_graph(simple)(*arrays)[: len(expected)]  # behind them are checks
+    for a, b in zip(expected, found, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * max(1.0, np.abs(a).max(initial=0)))
 

@@ -1,11 +1,14 @@
 """Indexing: what a key means, in ops.
 
 A key of ints, slices, None and an ellipsis is a slice and a reshape. One integer tensor is a take.
-Every other key is resolved on the host into flat positions, of which one take gathers them all.
+Integer tensors of a trace on several axes, which have no values yet, are a take of the array
+whose axes they are one. Every other key is resolved on the host into flat positions, of which one
+take gathers them all.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ import numpy as np
 from ..config import STATE
 from ..dtypes import bool_, int64
 from ..errors import DTypeError, IndexRangeError, ShapeError, TraceError
-from ..ops import TAKE, WHERE, Expr, apply, cast_node
+from ..ops import LOGICAL_AND, TAKE, WHERE, Expr, apply, cast_node
 from ..ops._apply import constant_array
 from ._handle import TensorHandle
 
@@ -27,12 +30,16 @@ def get_item(node: Expr, key: Any) -> tuple[Expr, bool]:
         return _basic(node, keys), True
     axis = _single_index(node, keys)
     if axis is not None:
-        index = keys[axis].node
+        index: Any = keys[axis].node
         size = node.shape[axis]
         if index.has_value:
             index = constant_array(_positive(index.value(), size), int64)
+        elif not index.dtype.name.startswith("u"):
+            index = _wrapped(index, size)
         result: Expr = apply(TAKE, node, index, axis=axis)
         return result, False
+    if STATE.trace is not None and any(map(_is_traced_integer, keys)):
+        return _several_indices(node, keys), False
     positions = constant_array(_positions(node, keys), int64)
     flat = node.reshape((node.size,))
     result = apply(TAKE, flat, positions, axis=0)
@@ -126,6 +133,64 @@ def _single_index(node: Expr, keys: tuple[Any, ...]) -> int | None:
     if len(special) != 1 or len(keys) > node.ndim or not isinstance(keys[special[0]], TensorHandle):
         return None
     return special[0] if keys[special[0]]._node.dtype.is_int else None
+
+
+def _is_traced_integer(key: Any) -> bool:
+    return isinstance(key, TensorHandle) and key._node.dtype.is_int and not key.node.has_value
+
+
+def _several_indices(node: Expr, keys: tuple[Any, ...]) -> Expr:
+    """Integers and integer tensors on several axes, and slices on the others.
+
+    As in NumPy the indices broadcast, and their dimensions stand where the indexed axes stood, or
+    in front where slices lie between these. A place outside of any axis becomes -1, which the take
+    refuses.
+    """
+    if any(one is None or one is Ellipsis for one in keys):
+        raise TraceError(
+            "a compiled function takes indices, integers and slices in one key, no None and no"
+            " ellipsis beside traced tensors.\n  fix: x.unsqueeze, or : for each axis"
+        )
+    keys = (*keys, *[slice(None)] * (node.ndim - len(keys)))
+    if len(keys) > node.ndim:
+        raise IndexRangeError(f"{len(keys)} indices for a tensor of {node.ndim} dimensions")
+    axes = [k for k, one in enumerate(keys) if not isinstance(one, slice)]
+    node = _basic(node, tuple(one if isinstance(one, slice) else slice(None) for one in keys))
+    rest = [k for k in range(node.ndim) if k not in axes]
+    place, inside = _joined([_index_node(keys[k]) for k in axes], [node.shape[k] for k in axes])
+    rows = prod(node.shape[k] for k in axes)
+    turned = node.permute((*axes, *rest)).reshape((rows, *(node.shape[k] for k in rest)))
+    taken: Expr = apply(TAKE, turned, inside.where(place, -1), axis=0)
+    at = axes[0] if axes == list(range(axes[0], axes[-1] + 1)) else 0
+    count = place.ndim
+    order = (*range(count, count + at), *range(count), *range(count + at, taken.ndim))
+    return taken.permute(order)
+
+
+def _index_node(key: Any) -> Any:
+    if isinstance(key, TensorHandle):
+        if not key._node.dtype.is_int:
+            _host_key(key)  # a mask: refused
+        return cast_node(key.node, int64)
+    return constant_array(np.asarray(key, np.int64), int64)
+
+
+def _wrapped(index: Expr, size: int) -> Expr:
+    """Indices from -size to -1 count from the end."""
+    below: Expr = apply(LOGICAL_AND, index < 0, index >= -size)
+    return below.where(index + size, index)
+
+
+def _joined(indices: list[Expr], sizes: list[int]) -> tuple[Expr, Expr]:
+    """The row-major place that indices name together, and whether each is inside of its axis."""
+    place, inside = None, None
+    for index, size in zip(indices, sizes, strict=True):
+        good = apply(LOGICAL_AND, index >= -size, index < size)
+        inside = good if inside is None else apply(LOGICAL_AND, inside, good)
+        index = _wrapped(index, size)
+        place = index if place is None else place * size + index
+    assert place is not None and inside is not None
+    return place, inside
 
 
 def _basic(node: Expr, keys: tuple[Any, ...]) -> Expr:

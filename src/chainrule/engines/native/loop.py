@@ -269,6 +269,8 @@ class Loop:
 
         Raises:
             ShapeError: when the indices do not suffice, or a number is missing.
+            IndexRangeError: when a step met an index outside of its axis; the state is that before
+                the step.
             EngineError: when the variants report different numbers of sums: :meth:`reports`.
         """
         widths = set(self._built.sums)

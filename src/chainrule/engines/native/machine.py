@@ -17,7 +17,17 @@ from .emit.ir import Module
 from .kernels.common import Kernel
 from .lower.arena import Layout, allocate, kept_buffers, lay_out
 from .lower.buffers import Buffer
-from .lower.driver import DONE, STOP, TABLE, LoopCode, StepCode, write_loop, write_step
+from .lower.checks import raise_for
+from .lower.driver import (
+    DONE,
+    STOP,
+    TABLE,
+    VIOLATED,
+    LoopCode,
+    StepCode,
+    write_loop,
+    write_step,
+)
 from .lower.plan import Planned, plan
 from .lower.tasks import Task
 from .pace import Pace
@@ -63,6 +73,7 @@ class Built:
         address = self.machine.address("run")
         self._pace = Pace(self.threads, self.fixed)
         self._teams = {count: Team(address, count) for count in self._pace.counts}
+        self.checks = [check for each in self.planned for check in each.checks]
         self.bind(self.data)
 
     def bind(self, data: list[Array]) -> None:
@@ -106,12 +117,20 @@ class Built:
             ran, share = self._enter(threads, *left)
             self._pace.note(threads, ran, time.perf_counter() - started, share)
             done += ran
+            if self.checks:
+                self._refuse_bad_index(done)
             if self._words()[0]:
                 break
             if done < steps.size:
                 place += int(np.asarray(self.rows)[piece[:ran]].sum())
                 told += self.width(piece[:ran])
         return report, done
+
+    def _refuse_bad_index(self, done: int) -> None:
+        words = self.arena[VIOLATED : VIOLATED + 16].view(np.int64)
+        if words.any():
+            words[...] = 0
+            raise_for(self.checks, self.arena, done)
 
     def width(self, steps: Array) -> int:
         """How many numbers the steps of a plan report together."""
@@ -132,6 +151,15 @@ class Built:
             ]
             entered = self._teams[1].entered(*places, steps.size, 1)
             kept = (steps, nothing)
+
+            if self.checks:
+
+                def checked(kept: Any = kept) -> None:
+                    stopped[0] = 0
+                    entered()
+                    self._refuse_bad_index(0)
+
+                return checked
 
             def alone(kept: Any = kept) -> None:
                 stopped[0] = 0
@@ -194,7 +222,7 @@ class Workshop:
         sums: Sequence[Node] = (),
     ) -> Planned:
         """Plan one prepared step; see :func:`.lower.plan.plan`."""
-        phases, buffers, fusion = plan(
+        phases, buffers, fusion, late = plan(
             self.module,
             prepared,
             leaves,
@@ -206,7 +234,7 @@ class Workshop:
             sums,
             self.seconds,
         )
-        return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()))
+        return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()), late)
 
     def build(
         self,
@@ -227,7 +255,9 @@ class Workshop:
         self.add_time("memory", started)
         started = time.perf_counter()
         self.outside = outside
-        loop = LoopCode(_names("step", planned), rows, sums, numbers, threads > 1)
+        checked = any(each.checks for each in planned)
+        names = _names("step", planned)
+        loop = LoopCode(names, rows, sums, numbers, threads > 1, checked)
         self._write(planned, layout, loop, {})
         text = self.module.text()
         self.add_time("emit", started)
@@ -294,8 +324,9 @@ class Workshop:
         tasks = [None, *(task for each in built.planned for task in each.leaves)]
         clocks = {task: start + 8 * number for number, task in enumerate(tasks)}
         names = _names("timed", built.planned)
+        checked = bool(built.checks)
         loop = LoopCode(
-            names, built.rows, built.sums, built.numbers, built.threads > 1, "run.timed"
+            names, built.rows, built.sums, built.numbers, built.threads > 1, checked, "run.timed"
         )
         self._write(built.planned, built.layout, loop, clocks)
         return jit.compile(self.module.text(), self.module.target), clocks

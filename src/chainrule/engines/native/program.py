@@ -70,13 +70,14 @@ def compile_graph(
     leaves = dict(zip(graph.inputs, inputs, strict=True))
     updates = [(graph.inputs[source], prepared.outputs[output]) for source, output in state]
     written = {output for _, output in state}
+    asked = prepared.outputs[: len(graph.outputs)]  # behind them are the checks of indices
     results: dict[Node, Buffer] = {
         node: buffer_for(node, f"output {k}", kept=True)
-        for k, node in enumerate(prepared.outputs)
+        for k, node in enumerate(asked)
         if k not in written
     }
     planned = workshop.plan(prepared, rewrites, graph, leaves, updates, results)
-    outputs = [results[node] for k, node in enumerate(prepared.outputs) if k not in written]
+    outputs = [results[node] for k, node in enumerate(asked) if k not in written]
     outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
     inside = [buffer for buffer in inputs if buffer.pointer is None]
     built = workshop.build([planned], [0], [0], inside, 0, outside, [], outputs)
@@ -136,6 +137,7 @@ class Program:
         Raises:
             ShapeError: when the number of arrays or a shape is wrong.
             DTypeError: when a dtype is wrong.
+            IndexRangeError: when an index is outside of its axis; state stays as it was.
         """
         if len(arrays) != len(self._given):
             raise ShapeError(

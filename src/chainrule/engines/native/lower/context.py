@@ -31,6 +31,7 @@ class Context:
         stored: computed nodes that must be written to their buffers.
         tables: buffers holding 0, 1, 2, ..., by length; shared by all steps.
         kernels: the kernels written so far; shared by all steps.
+        late: checks of indices that depend on state written by the step itself.
     """
 
     module: Module
@@ -39,6 +40,7 @@ class Context:
     stored: set[Node]
     tables: dict[int, Buffer] = field(default_factory=dict)
     kernels: dict[Any, Kernel] = field(default_factory=dict)
+    late: set[Node] = field(default_factory=set)
 
     def table(self, length: int) -> Buffer:
         """The buffer holding 0, 1, ... length - 1."""

@@ -19,7 +19,8 @@ from .tasks import Argument, Steps, Task, leaves
 STOP = BARRIER_BYTES  # int64: nonzero asks the loop to stop after the step
 DONE = STOP + 64  # int64: steps that were run
 AGREED = DONE + 64  # two int64 on lines of their own: what the first thread decided
-TABLE = AGREED + 128  # pointers to outside memory
+VIOLATED = AGREED + 128  # two int64: an index was bad before, or after, state was written
+TABLE = VIOLATED + 64  # pointers to outside memory
 TABLE_ENTRIES = 256
 HEADER = TABLE + 8 * TABLE_ENTRIES
 
@@ -66,11 +67,29 @@ class _Writer:
         for name, entry in self.code.outside.items():
             place = function.offset(self.arena, TABLE + 8 * entry)
             self.outside[name] = function.load(place, PTR)
+        guarded = not any(task.checks for phase in self.code.phases for task in phase)
+        leave = function.fresh("leave")
         for number, phase in enumerate(self.code.phases):
             if number and self.code.threaded:
                 self.wait()
+            if not guarded and any(task.commits for task in phase):
+                self._guard(leave)
+                guarded = True
             self._phase(phase)
+        function.line(f"br label %{leave}")
+        function.block(leave)
         function.ret()
+
+    def _guard(self, leave: str) -> None:
+        """Leave the step where an index was bad: from here on state is written.
+
+        The checks lie in earlier phases, so all threads see the same word.
+        """
+        function = self.function
+        bad = function.compare("ne", _word(function, self.arena, VIOLATED), 0)
+        going = function.fresh("going")
+        function.line(f"br i1 {bad.text}, label %{leave}, label %{going}")
+        function.block(going)
 
     def wait(self) -> None:
         """Write the barrier."""
@@ -229,6 +248,12 @@ def _parts(buffer: Buffer, start: int) -> tuple[Buffer, list[Slot], int]:
     return buffer, slots, start
 
 
+def _word(function: Function, arena: Value, place: int) -> Value:
+    """A word of the header as it is now, whoever wrote it."""
+    pointer = function.offset(arena, place)
+    return function.value(f"load volatile i64, ptr {pointer.text}, align 8", INT64)
+
+
 def _cycles(function: Function) -> Value:
     """The processor's clock."""
     function.module.declare("declare i64 @llvm.readcyclecounter()")
@@ -258,6 +283,7 @@ class LoopCode:
         sums: how many sums each variant reports.
         numbers: how many run-time numbers the steps share.
         threaded: whether several threads run.
+        checked: whether a step checks indices; the loop ends where one was bad.
         name: the loop's name.
     """
 
@@ -266,6 +292,7 @@ class LoopCode:
     sums: Sequence[int]
     numbers: int
     threaded: bool
+    checked: bool
     name: str = "run"
 
 
@@ -320,9 +347,17 @@ def write_loop(module: Module, code: LoopCode) -> None:
     function.line(f"br label %{head}")
     function.block(leave)
     first = function.compare("eq", thread, 0)
-    function.when(first, lambda: function.store(later[0], function.offset(arena, DONE)))
+    function.when(first, lambda: _count(function, code, arena, number, later[0]))
     restore()
     function.ret()
+
+
+def _count(function: Function, code: LoopCode, arena: Value, number: Value, after: Value) -> None:
+    """Tell how many steps were run; one with a bad index was not."""
+    if code.checked:
+        good = function.compare("eq", _word(function, arena, VIOLATED), 0)
+        after = function.select(good, after, number)
+    function.store(after, function.offset(arena, DONE))
 
 
 def _numbers_of(
@@ -383,9 +418,10 @@ def _agree_to_stop(
     """
 
     def tell() -> None:
-        asked = function.value(
-            f"load volatile i64, ptr {function.offset(arena, STOP).text}, align 8", INT64
-        )
+        asked = _word(function, arena, STOP)
+        for word in (VIOLATED, VIOLATED + 8) if code.checked else ():
+            bad = _word(function, arena, word)
+            asked = function.value(f"or i64 {asked.text}, {bad.text}", INT64)
         if code.threaded:
             place = function.offset(arena, LATE)
             late = function.value(f"load atomic i32, ptr {place.text} monotonic, align 4", INT32)

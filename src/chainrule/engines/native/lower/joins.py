@@ -9,6 +9,7 @@ import numpy as np
 from ....graph.node import CONSTANT, Node
 from ....ops import shape
 from .buffers import Buffer, buffer_for
+from .checks import is_check
 from .cluster import is_computed
 from .fuse import Fusion
 from .views import VIEWS, layout_of, under
@@ -53,7 +54,8 @@ def lay_buffers(
         buffers.setdefault(node, buffer)
     for number, node in enumerate(fusion.order):
         if node in needed and node not in buffers:
-            buffers[node] = buffer_for(node, node.name or f"{node.op.name}.{number}")
+            label = node.name or f"{node.op.name}.{number}"
+            buffers[node] = buffer_for(node, label, kept=is_check(node))
     joined = [node for node in fusion.order if node.op is shape.CONCAT and node in buffers]
     if joined:
         given = {*leaves, *results, *in_place.values()}

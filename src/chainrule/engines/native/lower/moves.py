@@ -11,6 +11,7 @@ from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
 from ..kernels.indexed import gather_rows, scatter_add_rows
 from .buffers import Buffer, Place
+from .checks import lower_check
 from .cluster import Cluster
 from .context import Context
 from .tasks import Argument, Task, argument, operand
@@ -145,4 +146,5 @@ _MOVES: dict[str, Callable[[Context, Any], list[Task]]] = {
     "take_add": _take_add,
     "concat": _concat,
     "pad": _pad,
+    "check_index": lower_check,
 }

@@ -14,6 +14,7 @@ from ....graph.node import Node
 from ..emit.ir import Module
 from ..kernels.common import Kernel
 from .buffers import Buffer, Place
+from .checks import Check, is_check
 from .cluster import Cluster, is_computed, reads
 from .context import Context
 from .fuse import Fusion, fuse, stored
@@ -41,6 +42,7 @@ class Planned:
         simplified: the graph they come from.
         rewrites: how often each rewrite was applied.
         before: how many nodes the graph had before simplification.
+        late: the checks that come after state is written.
         seconds: time of each stage.
     """
 
@@ -50,6 +52,7 @@ class Planned:
     simplified: Graph
     rewrites: dict[str, int]
     before: int
+    late: set[Node] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -61,6 +64,17 @@ class Planned:
     def leaves(self) -> list[Task]:
         """All tasks, and in the place of a loop those of its steps."""
         return list(leaves(self.tasks))
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks of indices."""
+        found = [task.cluster.anchor for task in self.tasks if task.cluster and task.cluster.anchor]
+        guards = any(task.commits for task in self.tasks)
+        return [
+            Check(node, self.buffers[node], node in self.late, guards)
+            for node in found
+            if is_check(node)
+        ]
 
     @property
     def flops(self) -> int:
@@ -90,7 +104,7 @@ def plan(
     first: Iterable[Task] = (),
     sums: Sequence[Node] = (),
     seconds: dict[str, float] | None = None,
-) -> tuple[list[list[Task]], Buffers, Fusion]:
+) -> tuple[list[list[Task]], Buffers, Fusion, set[Node]]:
     """Plan a prepared graph.
 
     Args:
@@ -112,19 +126,21 @@ def plan(
     clock.mark("fuse")
     after = {cluster: fusion.consumers(cluster) for cluster in clusters}
     in_place = _in_place(fusion, after, updates, needed)
+    late = _checks_first(fusion, after, [fusion.owner[output] for output in in_place.values()])
     buffers = lay_buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
-    context = Context(module, buffers, fusion.inline, needed, tables, kernels)
+    context = Context(module, buffers, fusion.inline, needed, tables, kernels, late)
     tasks = [*first, *lower_all(context, _ordered(clusters, after))]
     for source, output in updates:
         if in_place.get(source) is not output:
             tasks.append(_copy(context, source, output))
     if sums:
         tasks.append(_report(buffers, sums))
+    _mark_commits(tasks, {leaves[source] for source, _ in updates}, late)
     clock.mark("kernels")
     made = phases(tasks)
     clock.mark("schedule")
-    return made, buffers, fusion
+    return made, buffers, fusion, late
 
 
 class _Clock:
@@ -173,6 +189,36 @@ def _in_place(
         for reader in readers:
             after[reader].add(writer)
     return chosen
+
+
+def _checks_first(fusion: Fusion, after: Followers, writers: Sequence[Cluster]) -> set[Node]:
+    """Let whoever writes state follow every check of an index; returns the checks that cannot.
+
+    A check that reads what a writer made comes after it.
+    """
+    checks = [cluster for cluster in after if cluster.anchor and is_check(cluster.anchor)]
+    if not checks or not writers:
+        return set()
+    sources: Followers = {cluster: set() for cluster in after}
+    for cluster, followers in after.items():
+        for follower in followers:
+            sources[follower].add(cluster)
+    late: set[Node] = set()
+    for check in checks:
+        if _reaches(sources, check, set(writers)):
+            assert check.anchor is not None
+            late.add(check.anchor)
+        else:
+            after[check].update(writers)
+    return late
+
+
+def _mark_commits(tasks: Sequence[Task], state: set[Buffer], late: set[Node]) -> None:
+    """Note which tasks write state, and that late checks are none that it waits for."""
+    for task in tasks:
+        task.commits = any(each.writes and each.buffer.root in state for each in task.arguments)
+        if task.cluster is not None and task.cluster.anchor in late:
+            task.checks = False
 
 
 def _reaches(after: Followers, start: Cluster, ends: set[Cluster]) -> bool:

@@ -81,6 +81,10 @@ def conflicts(tasks: Sequence[Task]) -> list[dict[int, bool]]:
                     before[earlier] = before.get(earlier, True) and local
             history[buffer].append(number)
         result.append(before)
+    checks = [number for number, task in enumerate(tasks) if task.checks]
+    for number, task in enumerate(tasks):
+        if task.commits:
+            result[number] |= {check: False for check in checks if check < number}
     return result
 
 

@@ -15,6 +15,7 @@ from ....graph.graph import Graph
 from ....graph.node import CONSTANT, Node
 from .bodies import loop
 from .build import Builder, constant_array, is_leaf
+from .checks import note_check, with_indices
 from .rewrites import REWRITES
 from .support import check_supported
 
@@ -26,7 +27,8 @@ def simplify(graph: Graph) -> tuple[Graph, dict[str, int]]:
         graph: any graph; its inputs keep their identity and order.
 
     Returns:
-        The simplified graph, and how often each rewrite was applied.
+        The simplified graph, with the checks of its indices as further outputs, and how often each
+        rewrite was applied.
 
     Raises:
         EngineError: when an op has no form on this engine, naming it.
@@ -40,12 +42,27 @@ def simplify(graph: Graph) -> tuple[Graph, dict[str, int]]:
     """
     builder = Builder(REWRITES)
     new: dict[Node, Any] = {}
-    _rebuild(builder, graph.nodes(), new)
-    return Graph(graph.inputs, tuple(new[output] for output in graph.outputs)), builder.applied
+    checks: dict[Any, Node] = {}
+    _rebuild(builder, graph.nodes(), new, checks)
+    outputs = (*(new[output] for output in graph.outputs), *checks.values())
+    return Graph(graph.inputs, outputs), builder.applied
 
 
-def _rebuild(builder: Builder, nodes: Iterable[Node], new: dict[Node, Any]) -> None:
-    """Add to ``new`` what each node becomes: a node, or a tuple for several outputs."""
+def _rebuild(
+    builder: Builder,
+    nodes: Iterable[Node],
+    new: dict[Node, Any],
+    checks: dict[Any, Node] | None = None,
+) -> None:
+    """Add to ``new`` what each node becomes: a node, or a tuple for several outputs.
+
+    Args:
+        builder: makes the nodes.
+        nodes: each after those that it reads.
+        new: what is known already.
+        checks: where checks of indices are added; None inside of a loop, whose indices are further
+            outputs of it.
+    """
     nodes = list(nodes)
     check_supported(nodes)
     used: dict[Node, set[int]] = {node: set() for node in nodes if node.op.name == "scan"}
@@ -65,9 +82,28 @@ def _rebuild(builder: Builder, nodes: Iterable[Node], new: dict[Node, Any]) -> N
         elif node.op.name == "custom":
             new[node] = inputs[: node.attrs["rule"].results]
         elif node.op.name == "scan":
-            new[node] = loop(builder, node, inputs, used[node], _rebuild)
+            new[node] = _loop(builder, node, inputs, used[node], checks)
         else:
+            if len(inputs) > 1 and checks is not None:
+                note_check(builder, checks, node, inputs[1])
             new[node] = builder.make(node.op, *inputs, **node.attrs)
+
+
+def _loop(
+    builder: Builder,
+    node: Node,
+    inputs: tuple[Node, ...],
+    used: set[int],
+    checks: dict[Any, Node] | None,
+) -> dict[int, Node]:
+    """The outputs of a loop over time; the indices of its body are checked behind it."""
+    if checks is None:
+        return loop(builder, node, inputs, used, _rebuild)
+    whole, indexed = with_indices(builder, node)
+    made = loop(builder, whole, inputs, used | {place for place, _ in indexed}, _rebuild)
+    for place, user in indexed:
+        note_check(builder, checks, user, made[place])
+    return made
 
 
 def _leaf(builder: Builder, node: Node) -> Node:

@@ -31,7 +31,9 @@ _MAPPED = (
     *("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"),
     *("logical_not", "where", "cast", "shift_right", "iota", "copy"),
 )
-_MOVED = ("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat")
+_MOVED = (
+    *("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat", "check_index"),
+)
 
 _WINDOWS = (
     *("convolution", "convolution_input", "convolution_weight", "max_pool", "max_pool_index"),

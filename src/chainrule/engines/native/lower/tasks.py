@@ -69,6 +69,8 @@ class Task:
         outer: extents of loops around the call.
         flops: floating-point operations, for reading and for choosing threads.
         cluster: the nodes it computes; None for copies and gathers.
+        checks: whether it must be over before state is written, in all threads.
+        commits: whether it writes state.
     """
 
     label: str
@@ -83,6 +85,8 @@ class Task:
     unit: int = 1
     fused: list[str] = field(default_factory=list)
     steps: Steps | None = None
+    checks: bool = False
+    commits: bool = False
 
     @property
     def shared(self) -> bool:
