@@ -59,7 +59,7 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False) 
         y = func(*xs)
         if not isinstance(y, Tensor):
             raise GradientError(f"jacobian: the function must return one tensor; got {type(y)}")
-        rows = _all_rows(y.node, [x.node for x in xs], create_graph)
+        rows = all_rows(y.node, [x.node for x in xs], create_graph)
     shaped = [
         Tensor(row.reshape((*y._node.shape, *x._node.shape)))
         for row, x in zip(rows, xs, strict=True)
@@ -67,7 +67,7 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False) 
     return tuple(shaped) if isinstance(inputs, (tuple, list)) else shaped[0]
 
 
-def _all_rows(y: Expr, xs: list[Expr], create_graph: bool) -> list[Expr]:
+def all_rows(y: Expr, xs: list[Expr], create_graph: bool) -> list[Expr]:
     """The gradient of each element of y: one traced backward pass, batched over unit seeds."""
     size = y.size
     recording = Trace(Expr)
