@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.errors import OptionError, TraceError
+from chainrule.errors import EngineError, OptionError, TraceError
 
 ENGINES = ["numpy", "native"]
 
@@ -243,3 +243,36 @@ def test_parameters_stay_parameters_in_the_programs_memory():
     assert weight.grad.shape == weight.shape
     model.load_state_dict(copy)
     assert np.array_equal(copy["0.weight"].numpy(), weight.detach().numpy())
+
+
+def test_a_profile_tells_each_task_and_changes_nothing():
+    model, _, step = a_step()
+    compiled = cr.compile(step, engine="native")
+    compiled(*batch())
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    found = compiled.profile(*batch(), runs=50)
+    assert 0.99 < sum(line.share for line in found.lines) < 1.01
+    assert found.peak > 0 and any("matmul" in line.label for line in found.lines)
+    assert "us a step on 1 thread" in str(found)
+    for name, value in model.state_dict().items():
+        assert np.array_equal(value.numpy(), before[name])
+    losses = compiled(*batch()).item()
+    model, _, step = a_step()
+    again = cr.compile(step, engine="native")
+    assert [again(*batch()).item() for _ in range(2)][1] == losses
+
+
+def test_what_was_compiled_can_be_read():
+    _, _, step = a_step()
+    compiled = cr.compile(step, engine="native")
+    compiled(*batch())
+    text = compiled.explain()
+    for part in ("tile of", "read,", "written", "bytes kept", "without reuse", "machine code"):
+        assert part in text
+    assert "define void @run" in compiled.llvm_ir()
+    plain = cr.compile(lambda x: x * 2, engine="numpy")
+    plain(cr.ones(2))
+    with pytest.raises(EngineError, match="engine='native'"):
+        plain.llvm_ir()
+    with pytest.raises(EngineError, match="engine='native'"):
+        plain.profile(cr.ones(2))

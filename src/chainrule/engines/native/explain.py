@@ -17,8 +17,9 @@ _NAMES_SHOWN = 12
 def explain(built: Built) -> str:
     """A text of what a compiled program does.
 
-    It lists, for each variant of the step, the tasks by phase (a barrier stands between phases),
-    what each fuses, and its floating-point operations; then memory and the time of each stage.
+    It lists, for each variant of the step, the tasks by phase (a barrier stands between phases):
+    the kernel with its form and register tile, what it fuses, its floating-point operations and
+    the bytes that it reads and writes; then threads, memory and the time of each stage.
     """
     lines: list[str] = []
     for number, (planned, rows) in enumerate(zip(built.planned, built.rows, strict=True)):
@@ -31,7 +32,7 @@ def _step(number: int, planned: Planned, rows: int) -> list[str]:
     lines = [
         f"step {number}: {rows} rows, {planned.before} nodes, "
         f"{len(planned.simplified.nodes())} after simplifying, {len(planned.leaves)} tasks, "
-        f"{len(kernels)} kernels, {planned.flops:,} operations"
+        f"{len(kernels)} kernels, {planned.flops:,} operations, {_moved(*_all_moved(planned))}"
     ]
     if planned.rewrites:
         applied = ", ".join(f"{name} {count}" for name, count in sorted(planned.rewrites.items()))
@@ -69,6 +70,8 @@ def _task(task: Task) -> str:
     text = f"{task.label}: {kernel}"
     if task.flops:
         text += f", {task.flops:,} operations"
+    if task.kernel is not None:
+        text += f", {_moved(*task.moved())}"
     if task.fused:
         names = task.fused[:_NAMES_SHOWN]
         more = len(task.fused) - len(names)
@@ -77,10 +80,35 @@ def _task(task: Task) -> str:
     return text + (f" -> {', '.join(written)}" if written else "")
 
 
+def _all_moved(planned: Planned) -> tuple[int, int]:
+    moved = [task.moved() for task in planned.leaves]
+    return sum(read for read, _ in moved), sum(written for _, written in moved)
+
+
+def _moved(read: int, written: int) -> str:
+    return f"{amount(read)} read, {amount(written)} written"
+
+
+def amount(count: float) -> str:
+    """Bytes with a fitting unit.
+
+    Example:
+        >>> amount(314), amount(20_400), amount(3_200_000)
+        ('314 B', '20.4 kB', '3.20 MB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return (
+                f"{count / size:.3g} {unit}" if count >= 10 * size else f"{count / size:.2f} {unit}"
+            )
+    return f"{count:.0f} B"
+
+
 def _kernel(task: Task) -> str:
     kernel = task.kernel
     assert kernel is not None
-    form = f" ({kernel.form})" if kernel.form else ""
+    tile = " tile of {}x{}".format(*kernel.tile) if kernel.tile else ""
+    form = f" ({kernel.form}{tile})" if kernel.form else ""
     share = f"{task.length} {kernel.axis}" if task.shared else "one thread"
     turns = f", {'x'.join(map(str, task.outer))} times" if task.outer else ""
     return f"{kernel.name}{form}, {share}{turns}"
@@ -98,6 +126,8 @@ def _memory(built: Built) -> list[str]:
 def _time(built: Built) -> list[str]:
     stages = ", ".join(f"{name} {1e3 * spent:.1f}" for name, spent in built.seconds.items())
     lines = built.machine.ir.count("\n")
+    where = ", machine code from the disk" if built.machine.loaded else ""
     return [
-        f"compiled in {1e3 * built.compile_seconds:.1f} ms ({stages}); {lines:,} lines of LLVM IR"
+        f"compiled in {1e3 * built.compile_seconds:.1f} ms ({stages}){where};"
+        f" {lines:,} lines of LLVM IR"
     ]

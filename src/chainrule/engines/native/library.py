@@ -58,8 +58,8 @@ def _from_disk(
         known = json.loads(content)
         alone.fill(known["functions"], known["declarations"])
         fields = known["kernel"]
-        pointers, extents = tuple(fields.pop("pointers")), tuple(fields.pop("extents"))
-        return alone, Kernel(pointers=pointers, extents=extents, **fields)
+        lists = {name: tuple(v) for name, v in fields.items() if isinstance(v, list)}
+        return alone, Kernel(**fields | lists)
     kernel = make(alone)
     if name:
         functions, declarations = alone.parts()

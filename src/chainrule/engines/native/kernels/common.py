@@ -48,6 +48,7 @@ class Kernel:
         scratch: bytes of private memory a thread must pass as the last pointer, 64-byte aligned; 0
             when there is no such pointer.
         form: which way of computing was chosen, for reading.
+        tile: rows and columns of results that are in registers together, for reading.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Kernel:
     grain: int = 1
     scratch: int = 0
     form: str = ""
+    tile: tuple[int, int] | None = None
 
     def call(
         self,

@@ -55,7 +55,9 @@ def add(module: Module, problem: Problem, names: list[str]) -> Kernel:
     name = module.shared("packed", parameters(names, extents), write)
     scratch = (_ROWS + _DEPTH) * tile.columns * problem.dtype.itemsize
     axis, grain = ("rows", tile.rows) if by_rows else ("columns", tile.columns)
-    return Kernel(name, tuple(names), extents, axis, grain, scratch=scratch, form="packed")
+    return Kernel(
+        name, tuple(names), extents, axis, grain, scratch=scratch, form="packed", tile=tile.shape
+    )
 
 
 class _Driver:

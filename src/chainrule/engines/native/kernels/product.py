@@ -66,7 +66,7 @@ def product(
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)
         name = module.shared("dot", parameters(names, ()), lambda f: write_dot(f, problem, tile))
-        return Kernel(name, tuple(names), (), "rows", tile.rows, form="dot")
+        return Kernel(name, tuple(names), (), "rows", tile.rows, form="dot", tile=tile.shape)
     tile = tiles.choose_broadcast(module.target, problem)
     by_columns = tiles.split_columns(problem, tile)
     extents = ("m", "k") if by_columns else ("k",)
@@ -75,9 +75,8 @@ def product(
         parameters(names, extents),
         lambda f: write_broadcast(f, problem, tile, by_columns),
     )
-    if by_columns:
-        return Kernel(name, tuple(names), extents, "columns", tile.columns, form="broadcast")
-    return Kernel(name, tuple(names), extents, "rows", tile.rows, form="broadcast")
+    axis, grain = ("columns", tile.columns) if by_columns else ("rows", tile.rows)
+    return Kernel(name, tuple(names), extents, axis, grain, form="broadcast", tile=tile.shape)
 
 
 def choose_form(module: Module, problem: Problem) -> str:

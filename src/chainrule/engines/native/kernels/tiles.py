@@ -65,6 +65,11 @@ class Tile:
     rows: int
     columns: int
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Both numbers."""
+        return self.rows, self.columns
+
 
 def choose_broadcast(target: Target, problem: Problem) -> Tile:
     """The tile that finishes the expected size soonest in the broadcast form."""

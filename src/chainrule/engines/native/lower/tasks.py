@@ -95,6 +95,21 @@ class Task:
             return True
         return self.kernel is not None and self.kernel.axis != "whole"
 
+    def moved(self) -> tuple[int, int]:
+        """Bytes that it reads and bytes that it writes, every element counted once."""
+        read: dict[Buffer, int] = {}
+        written: dict[Buffer, int] = {}
+        for each in self.arguments:
+            count = self.length if each.split else 1
+            turns = zip(each.outer, self.outer, strict=False)
+            count *= prod(extent for stride, extent in (*turns, *each.reach) if stride)
+            most = prod(each.buffer.shape)
+            size = min(count, most) * each.buffer.dtype.itemsize
+            for found, touched in ((read, each.reads), (written, each.writes)):
+                if touched:
+                    found[each.buffer] = max(size, found.get(each.buffer, 0))
+        return sum(read.values()), sum(written.values())
+
     def signature(self, argument: Argument) -> Signature:
         """Which part of a buffer a unit of the split axis touches.
 
