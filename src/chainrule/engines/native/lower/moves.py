@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ from ....graph.node import Node
 from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
 from ..kernels.indexed import gather_rows, scatter_add_rows
+from ..kernels.ordered import running_sums, sort_rows
 from .buffers import Buffer, Place
 from .checks import lower_check
 from .cluster import Cluster
@@ -141,10 +143,56 @@ def _pad(context: Context, node: Node) -> list[Task]:
     return tasks
 
 
+def _sort(context: Context, node: Node) -> list[Task]:
+    keys, offset, strides = _seen(context, node.inputs[0])
+    out = context.buffers[node]
+    rows, count = node.shape
+    kernel = context.kernel(
+        sort_rows,
+        None,
+        count=count,
+        keys=Operand(keys.dtype, strides),
+        order=Operand(out.dtype, out.strides),
+        descending=node.attrs["descending"],
+    )
+    arguments = [
+        Argument(keys, offset, strides[0], (), ((strides[1], count),)),
+        Argument(out, 0, out.strides[0], (), ((out.strides[1], count),), True, False),
+    ]
+    flops = rows * count * count.bit_length()
+    return [Task(f"sort {rows} rows of {count}", kernel, arguments, (), rows, flops=flops)]
+
+
+def _running_sums(context: Context, node: Node) -> list[Task]:
+    source, offset, strides = _seen(context, node.inputs[0])
+    out = context.buffers[node]
+    outer, count, inner = node.shape
+    kernel = context.kernel(
+        running_sums,
+        None,
+        outer=outer,
+        count=count,
+        inner=inner,
+        source=Operand(source.dtype, strides),
+        output=Operand(out.dtype, out.strides),
+    )
+    split = 2 if outer == 1 else 0
+    reach = [axis for axis in range(3) if axis != split]
+    arguments = [
+        Argument(buffer, start, steps[split], (), tuple((steps[k], node.shape[k]) for k in reach))
+        for buffer, start, steps in ((source, offset, strides), (out, 0, out.strides))
+    ]
+    arguments[1] = replace(arguments[1], writes=True, reads=False)
+    label = f"running sums {outer}x{count}x{inner}"
+    return [Task(label, kernel, arguments, (), node.shape[split], flops=node.size)]
+
+
 _MOVES: dict[str, Callable[[Context, Any], list[Task]]] = {
     "take": _take,
     "take_add": _take_add,
     "concat": _concat,
     "pad": _pad,
     "check_index": lower_check,
+    "argsort": _sort,
+    "cumsum": _running_sums,
 }

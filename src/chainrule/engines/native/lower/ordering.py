@@ -1,33 +1,27 @@
-"""Sorting and running sums of short axes, written with comparisons and masked sums.
+"""Sorting and running sums: short axes with comparisons and masked sums, long ones by a kernel.
 
-Both compare every element of an axis with every other, which for the lengths that they are taken
-for (classes, features) is less work than a sort would be on vectors; longer axes are refused.
+The short forms compare every element of an axis with every other, which for a few (classes,
+features) is less work than a sort would be on vectors, and fuses with what is around it. Longer
+axes are brought to the form that the kernels of ``kernels/ordered.py`` take.
 """
 
 from __future__ import annotations
 
+from math import prod
+
 from .... import dtypes
-from ....errors import EngineError
 from ....graph.node import Node
 from ....ops import elementwise as e
 from ....ops import shape
 from .build import Builder
 
-LONGEST = 1024
-
-_TOO_LONG = (
-    "the native engine sorts and sums along axes of up to {limit} elements.\n"
-    "  given: {place}, an axis of length {length}\n"
-    '  fix: use engine="numpy" for this function'
-)
+SHORT = 32  # longest axis on which all pairs are compared
 
 
 def _pairs(b: Builder, node: Node) -> tuple[Node, Node, tuple[int, ...], int]:
     """The axis brought to the end, against itself: elements i [..., n, 1] and j [..., 1, n]."""
     x, axis = node.inputs[0], node.attrs["axis"]
     length = x.shape[axis]
-    if length > LONGEST:
-        raise EngineError(_TOO_LONG.format(limit=LONGEST, place=node.describe(), length=length))
     order = (*(k for k in range(x.ndim) if k != axis), axis)
     turned = b.permute(x, order)
     rest = turned.shape[:-1]
@@ -46,8 +40,24 @@ def _line(b: Builder, length: int, along: int) -> Node:
     return b.make(shape.IOTA, shape=(length, length), axis=along, dtype=dtypes.int32)
 
 
+def _sorted_rows(b: Builder, node: Node, x: Node, axis: int) -> Node | None:
+    if x.ndim == 2 and axis == 1:
+        return None
+    turned = b.permute(x, (*(k for k in range(x.ndim) if k != axis), axis))
+    flat = b.reshape(turned, (prod(turned.shape[:-1]), turned.shape[-1]))
+    made = b.reshape(b.make(node.op, flat, **dict(node.attrs) | {"axis": 1}), turned.shape)
+    last = x.ndim - 1
+    return b.permute(made, (*range(axis), last, *range(axis, last)))
+
+
 def running_sum(b: Builder, node: Node) -> Node | None:
-    """cumsum(x)[i] = sum over j of (x[j] if j <= i else 0)."""
+    """cumsum(x)[i] = sum over j of (x[j] if j <= i else 0); a long axis is the middle of three."""
+    x, axis = node.inputs[0], node.attrs["axis"]
+    if x.shape[axis] > SHORT:
+        middle = (prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1 :]))
+        if x.shape == middle and axis == 1:
+            return None
+        return b.reshape(b.make(node.op, b.reshape(x, middle), axis=1), x.shape)
     _, theirs, _, axis = _pairs(b, node)
     length = theirs.shape[-1]
     before = b.make(e.LE, _line(b, length, 1), _line(b, length, 0))
@@ -58,8 +68,12 @@ def running_sum(b: Builder, node: Node) -> Node | None:
 def order_by_rank(b: Builder, node: Node) -> Node | None:
     """argsort(x)[k] = the i whose rank is k; a rank counts the elements that come before.
 
-    Equal elements keep their order; not-a-number is larger than everything.
+    Equal elements keep their order; not-a-number is larger than everything. A long axis becomes the
+    last of two.
     """
+    x, axis = node.inputs[0], node.attrs["axis"]
+    if x.shape[axis] > SHORT:
+        return _sorted_rows(b, node, x, axis)
     mine, theirs, rest, axis = _pairs(b, node)
     length = theirs.shape[-1]
     first, second = (theirs, mine) if not node.attrs["descending"] else (mine, theirs)

@@ -33,6 +33,7 @@ _MAPPED = (
 )
 _MOVED = (
     *("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat", "check_index"),
+    *("argsort", "cumsum"),
 )
 
 _WINDOWS = (
@@ -49,7 +50,7 @@ SUPPORT: dict[str, str] = {
     "matmul": "product",
     **dict.fromkeys(_MOVED, "move"),
     **dict.fromkeys(("scan", "pick"), "loop"),
-    **dict.fromkeys(("detach", "custom", "cumsum", "argsort"), "decomposed"),
+    **dict.fromkeys(("detach", "custom"), "decomposed"),
     **dict.fromkeys(_WINDOWS, "decomposed"),
     **dict.fromkeys(("convolve_rows", "pool_rows", "spread_rows"), "window"),
     "weigh_rows": "alone",
