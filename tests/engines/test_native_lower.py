@@ -221,3 +221,33 @@ def test_memory_of_a_chain_is_reused() -> None:
 
 def test_row_major_strides() -> None:
     assert dense(()) == () and dense((4,)) == (1,) and dense((2, 0, 3)) == (0, 3, 1)
+
+
+# -- values computed anew, sums side by side -----------------------------------------------------
+def test_normalised_values_are_computed_by_each_reader_and_sums_share_a_pass() -> None:
+    """Batch norm over many rows: neither the centred nor the scaled values are stored."""
+
+    def function(x: Any, w: Any) -> Any:
+        apart = x - x.mean(0, True)
+        scaled = apart / ((apart * apart).mean(0, True) + 1e-5).sqrt()
+        return (scaled * w).sum(0), (scaled * x).sum(0), scaled.relu()
+
+    x = np.random.default_rng(0).standard_normal((5000, 17)).astype(np.float32)
+    w = np.linspace(0.5, 2, 17, dtype=np.float32)
+    graph = cr.trace(function, cr.tensor(x), cr.tensor(w)).graph
+    clusters = fuse(prepare(graph, set())[0]).clusters()
+    assert sorted(cluster.kind for cluster in clusters) == ["column", "column", "column", "map"]
+    one, two = (native.compile_graph(graph, threads=n)(x, w) for n in (1, 2))
+    for a, b, c in zip(reference.compile_graph(graph)(x, w), one, two, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=2e-3)
+        assert b.tobytes() == c.tobytes()
+
+
+def test_sums_that_wait_for_each_other_stay_apart() -> None:
+    def function(x: Any) -> Any:
+        total = x.sum(0, True)
+        return total, (x * total).sum(0, True)
+
+    graph = cr.trace(function, cr.ones(3000, 40)).graph
+    clusters = fuse(prepare(graph, set())[0]).clusters()
+    assert [cluster.kind for cluster in clusters] == ["column", "column"]

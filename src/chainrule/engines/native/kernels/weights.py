@@ -26,6 +26,8 @@ Turns = tuple[int, int, int]
 # Elements of a window that are so few that each has its own place in a tile.
 _FEW = 32
 _IN_FLIGHT = 8
+# Elements of a window whose sums are kept together where every channel is by itself.
+_TAPS = 9
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class _Writer:
         self.start, self.stop = function.params[-2:]
         self.dtype = frame.source.dtype
         self.type = of(self.dtype)
-        self.lanes = lanes_of(function.target, self.dtype, weights.each)
+        wide = weights.groups if weights.is_depthwise else weights.each
+        self.lanes = lanes_of(function.target, self.dtype, wide)
 
     @property
     def size(self) -> int:
@@ -155,12 +158,43 @@ class _Writer:
         step = frame.at.outputs * self.g.strides[0]
         g = self._at(self.gradients, function.mul(image, step))
 
+        if weights.is_depthwise:
+            along(function, weights.groups, self.lanes, self._deep(x, g, out))
+            return
+
         def group(number: Value, _: list[Value]) -> None:
             here = self._at(x, function.mul(number, weights.channels))
             first = function.mul(number, weights.each)
             self._panels(here, self._at(g, first), self._at(out, first))
 
         function.loop(0, weights.groups, 1, [], group)
+
+    def _deep(self, x: Value, g: Value, out: Value) -> Callable[[Value | int, int, int], None]:
+        """Every channel by itself: a vector of channels, a sum for each element of the window."""
+        frame, at, outputs = self.frame, self.frame.at, self.weights.outputs
+        taps = list(product(*map(range, at.window)))
+
+        def visit(first: Value | int, width: int, many: int) -> None:
+            e, part = Emitter(self.function, width), None if many == width else many
+            for start in range(0, len(taps), _TAPS):
+                here = taps[start : start + _TAPS]
+                places = [self._at(out, (start + i) * outputs) for i in range(len(here))]
+                places = [self._at(place, first) for place in places]
+
+                def turn(x: Value, g: Value, sums: list[Value]) -> list[Value]:
+                    value = load_points(e, g, self.dtype, 1, part)
+                    found = [self._at(x, frame.tap(k)) for k in here]  # noqa: B023
+                    terms = [load_points(e, at, self.dtype, 1, part) for at in found]
+                    return [
+                        e.fma(term, value, kept) for term, kept in zip(terms, sums, strict=True)
+                    ]
+
+                sums = [load_points(e, place, self.dtype, 1, part) for place in places]
+                sums = self._over_places(self._at(x, first), self._at(g, first), sums, turn)
+                for place, value in zip(places, sums, strict=True):
+                    store_points(e, value, place, self.dtype, 1, part)
+
+        return visit
 
     def _panels(self, x: Value, g: Value, out: Value) -> None:
         function, each = self.function, self.weights.each

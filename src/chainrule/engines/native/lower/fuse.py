@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ....graph.graph import Graph
 from ....graph.node import Node
 from ....ops.scan import PICK
+from .beside import merge_columns
 from .cluster import Cluster, Space, is_computed, is_free, reads, single
 from .support import form
 from .views import Axes, under
@@ -239,6 +240,10 @@ class Fusion:
         if large.kind == "row" and large.reduced is not None:
             self._reduced_last(large)
 
+    def merge_beside(self, first: Cluster, second: Cluster) -> None:
+        """Make one cluster of two over the same space that do not read each other."""
+        self._merge(first.kind, first, second, {axis: axis for axis in range(len(first.space))})
+
     @staticmethod
     def _into_space_of(first: Cluster, second: Cluster, names: dict[int, int]) -> None:
         """Let both clusters name the axes of one space, the first's and what it lacks."""
@@ -327,6 +332,7 @@ def fuse(graph: Graph) -> Fusion:
     fusion = Fusion(graph)
     fusion.sink()
     fusion.grow()
+    merge_columns(fusion)
     return fusion
 
 

@@ -6,28 +6,24 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from ....graph.node import Node
 from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import memory_type
 from ..emit.types import Value
 from ..kernels.bits import random_bits
-from ..kernels.columns import reduce_columns
 from ..kernels.common import Operand
 from ..kernels.elementwise import elementwise
-from ..kernels.whole import reduce_all
 from .buffers import Buffer, Place
 from .cluster import Cluster
-from .context import Context, Points, points
-from .formula import encoded, encoded_source, evaluate, fetch
+from .context import Context, points
+from .formula import evaluate
 from .moves import lower_move
 from .products import lower_product
+from .reductions import lower_column, lower_whole
 from .rowprogram import lower_row
-from .tasks import Argument, Task, arguments_of, describe, fused_names, nest, operand
+from .tasks import Argument, Task, arguments_of, describe, fused_names, operand
 from .views import layout_of, under
 from .windows import lower_window
-
-_FOLD = {"sum": "sum", "amax": "max"}
 
 
 def lower(context: Context, cluster: Cluster) -> list[Task]:
@@ -58,89 +54,6 @@ def _lower_map(context: Context, cluster: Cluster) -> list[Task]:
     )
     arguments = arguments_of(every.places, every.targets, space, (0,), ())
     flops = len(every.steps) * prod(space)
-    return [Task(describe(cluster), kernel, arguments, (), space[0], flops=flops)]
-
-
-def _before(
-    context: Context, cluster: Cluster, anchor: Node, nodes: Sequence[Node]
-) -> tuple[Points, Callable[..., Any], Any]:
-    """What is computed on the way to a reduction: its points, its body, its code."""
-    pre = points(context, cluster, {}, nodes=nodes)
-    reader = context.reader(cluster, set(), {})
-    summed = reader.source(anchor.inputs[0], cluster.source_axes[anchor])
-    for key, place in reader.places.items():
-        if key not in pre.keys:
-            pre.keys.append(key)
-            pre.places.append(place)
-
-    def each(e: Any, *values: Any) -> Any:
-        known = dict(zip(pre.keys, values, strict=True))
-        evaluate(e, pre.steps, known)
-        return fetch(e, summed, known)
-
-    names: dict[Any, Any] = {key: ("in", k) for k, key in enumerate(pre.keys)}
-    code = encoded(pre.steps, names)
-    return pre, each, (code, encoded_source(summed, names))
-
-
-def _lower_column(context: Context, cluster: Cluster) -> list[Task]:
-    """One reduction along an axis that is not the last, elementwise work before and behind it."""
-    space, anchor, reduced = cluster.space, cluster.anchor, cluster.reduced
-    assert anchor is not None and reduced is not None
-    before = [node for node in cluster.axes if reduced in cluster.level(cluster.axes[node])]
-    behind = [node for node in cluster.axes if node not in before and node is not anchor]
-    pre, each, code = _before(context, cluster, anchor, before)
-    post = points(context, cluster, {}, given=(anchor,), nodes=behind)
-    kept = [axis for axis in range(len(space)) if axis != reduced]
-    every = [*pre.places, *post.places, *post.targets]
-    columns = nest(every, space, kept)
-    unit = columns.rows[-1]
-    kernel = context.kernel(
-        reduce_columns,
-        (code, post.code(anchor)),
-        cols=columns.length(space),
-        kind=_FOLD[anchor.op.name],
-        operands=[operand(place, (reduced, unit)) for place in pre.places],
-        pre=each,
-        after=[operand(place, (unit,)) for place in post.places],
-        outputs=[operand(place, (unit,)) for place in post.targets],
-        post=post.body(anchor),
-    )
-    arguments = arguments_of(
-        [*pre.places, *post.places], post.targets, space, columns.rows, columns.outer
-    )
-    return [
-        Task(
-            describe(cluster),
-            kernel,
-            arguments,
-            (space[reduced],),
-            columns.length(space),
-            tuple(space[axis] for axis in columns.outer),
-            (len(pre.steps) + 1) * prod(space),
-        )
-    ]
-
-
-def _lower_whole(context: Context, cluster: Cluster) -> list[Task]:
-    """A reduction of everything, elementwise work before it."""
-    space, anchor = cluster.space, cluster.anchor
-    assert anchor is not None
-    axes = range(len(space))
-    members = [node for node in cluster.axes if node is not anchor]
-    pre, each, code = _before(context, cluster, anchor, members)
-    target = Place(context.buffers[anchor], 0, (0,) * len(space))
-    kernel = context.kernel(
-        reduce_all,
-        code,
-        inner=space[1:],
-        kind=_FOLD[anchor.op.name],
-        operands=[operand(place, axes) for place in pre.places],
-        pre=each,
-        outputs=[Operand(anchor.dtype, ())],
-    )
-    arguments = arguments_of(pre.places, [target], space, (0,), ())
-    flops = (len(pre.steps) + 1) * prod(space)
     return [Task(describe(cluster), kernel, arguments, (), space[0], flops=flops)]
 
 
@@ -233,8 +146,8 @@ def copy_task(context: Context, label: str, source: Place, target: Place) -> Tas
 _LOWERINGS: dict[str, Callable[[Context, Cluster], list[Task]]] = {
     "map": _lower_map,
     "row": lower_row,
-    "column": _lower_column,
-    "whole": _lower_whole,
+    "column": lower_column,
+    "whole": lower_whole,
     "product": lower_product,
     "random": _lower_random,
     "scalar": _lower_scalar,

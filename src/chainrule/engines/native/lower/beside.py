@@ -1,0 +1,67 @@
+"""Reductions side by side: those of the same rows that do not wait for each other are one pass.
+
+The gradients of a normalisation's weight, bias and spread are sums over the same arrays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from ....graph.node import Node
+from .cluster import Cluster, reads
+
+if TYPE_CHECKING:
+    from .fuse import Fusion
+
+# Sums of one pass: more would not stay in registers.
+_MOST = 4
+
+
+def merge_columns(fusion: Fusion) -> None:
+    """Make one cluster of column reductions over the same space that read the same arrays."""
+    groups: dict[tuple[tuple[int, ...], int | None], list[Cluster]] = defaultdict(list)
+    for cluster in dict.fromkeys(fusion.owner.values()):
+        if cluster.kind == "column" and len(set(cluster.space)) == len(cluster.space):
+            groups[cluster.space, cluster.reduced].append(cluster)
+    for alike in groups.values():
+        alike.sort(key=lambda cluster: fusion.first[cluster])
+        while alike:
+            first = alike.pop(0)
+            for second in list(alike):
+                if _fits(fusion, first, second):
+                    fusion.merge_beside(first, second)
+                    alike.remove(second)
+                    if second in fusion.first:  # the larger took the smaller in
+                        first = second
+
+
+def _fits(fusion: Fusion, first: Cluster, second: Cluster) -> bool:
+    """Whether two reductions share what they read and neither waits for the other."""
+    count = len(first.source_axes) + len(second.source_axes)
+    if count > _MOST or not _large(fusion, first) & _large(fusion, second):
+        return False
+    return not (_follows(fusion, first, second) or _follows(fusion, second, first))
+
+
+def _large(fusion: Fusion, cluster: Cluster) -> set[Node]:
+    """The arrays of the whole space that a cluster reads."""
+    return {
+        base
+        for node in cluster.axes
+        for base, axes in reads(cluster, node, fusion.inline)
+        if axes is not None and cluster.level(axes) == set(range(len(cluster.space)))
+        if fusion.owner.get(base) is not cluster
+    }
+
+
+def _follows(fusion: Fusion, start: Cluster, end: Cluster) -> bool:
+    """Whether the end waits for the start."""
+    stack, seen = [start], {start}
+    while stack:
+        for cluster in fusion.consumers(stack.pop()) - seen:
+            if cluster is end:
+                return True
+            seen.add(cluster)
+            stack.append(cluster)
+    return False
