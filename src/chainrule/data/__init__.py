@@ -8,6 +8,8 @@ from ._bundled import load as load
 from ._chunks import cut_sequence as cut_sequence
 from ._collate import default_collate as default_collate
 from ._csv import read_csv as read_csv
+from ._curriculum import CurriculumSampler as CurriculumSampler
+from ._curriculum import easiest as easiest
 from ._dataset import ConcatDataset as ConcatDataset
 from ._dataset import Dataset as Dataset
 from ._dataset import IterableDataset as IterableDataset

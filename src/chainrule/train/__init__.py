@@ -1,6 +1,14 @@
 """Training: the Trainer, its checkpoints, and the store of runs."""
 
 from . import measures as measures
+from .active import GuessRound as GuessRound
+from .active import LabelRound as LabelRound
+from .active import active_learning as active_learning
+from .active import class_shares as class_shares
+from .active import confident as confident
+from .active import fit_pseudo_labels as fit_pseudo_labels
+from .active import most_informative as most_informative
+from .adversarial import Adversarial as Adversarial
 from .callbacks import Callback as Callback
 from .callbacks import EarlyStopping as EarlyStopping
 from .callbacks import ModelCheckpoint as ModelCheckpoint
@@ -8,6 +16,8 @@ from .callbacks import View as View
 from .checkpoint import CheckpointWarning as CheckpointWarning
 from .choice import EngineWarning as EngineWarning
 from .choice import ResumeWarning as ResumeWarning
+from .curriculum import example_losses as example_losses
+from .curriculum import fit_curriculum as fit_curriculum
 from .findings import SEVERITIES as SEVERITIES
 from .findings import Finding as Finding
 from .metrics import Metric as Metric
@@ -15,6 +25,7 @@ from .metrics import Rows as Rows
 from .metrics import Sums as Sums
 from .moment import Moment as Moment
 from .moment import MomentWarning as MomentWarning
+from .organizing import SelfOrganizingMap as SelfOrganizingMap
 from .run import Run as Run
 from .run import list_runs as list_runs
 from .run import open_run as open_run
