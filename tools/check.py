@@ -79,26 +79,35 @@ def lint() -> bool:
     return not failed
 
 
-def install_browser() -> None:
-    """Install Debian's Chromium where that can be done without asking; the tier skips otherwise."""
-    names = ("chromium", "chromium-browser", "google-chrome")
+def install(programs: tuple[str, ...], packages: tuple[str, ...], purpose: str) -> None:
+    """Install Debian's packages where that can be done without asking, unless a program is there.
+
+    Tests that need them say that they skip where they are missing.
+    """
     apt = shutil.which("apt-get")
-    if any(shutil.which(name) for name in names) or apt is None or os.geteuid() != 0:
+    if any(shutil.which(name) for name in programs) or apt is None or os.geteuid() != 0:
         return
-    print("-- installing chromium for the browser tier", flush=True)
+    print(f"-- installing {', '.join(packages)} for {purpose}", flush=True)
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run([apt, "-q", *arguments], env=environment, **quiet, check=False)
         if done.returncode != 0:
-            print("   apt-get failed: the tests that need a browser will say that they skip")
+            print(f"   apt-get failed: {purpose} will say that they skip")
             return
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# The emulator, a linker and the C library of 64-bit Arm: 17 MB to download.
+ARM = ("qemu-user", "binutils-aarch64-linux-gnu", "libc6-arm64-cross")
 
 
 def tier(name: str) -> tuple[bool, dict[str, int], float]:
     """Run one tier; return whether it passed, its counts and the seconds it took."""
     if name == "browser":
-        install_browser()
+        install(BROWSERS, BROWSERS[:1], "tests in a browser")
+    if name == "engines":
+        install(("aarch64-linux-gnu-ld",), ARM, "tests of code for Arm")
     targets = [f"tests/{name}"]
     if name == "core":  # the examples in docstrings are tests too
         targets += ["--doctest-modules", "src/chainrule"]

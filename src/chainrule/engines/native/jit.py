@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 
 from ...errors import EngineError
 from . import cache
-from .target import Target, initialize
+from .target import Target, initialize, initialize_for
 
 _REFUSED = (
     "the native engine wrote code that LLVM does not take; this is a fault of chainrule.\n"
@@ -35,7 +35,7 @@ class Machine:
         code = cache.load(name)
         self.loaded = code is not None
         if code is None:
-            code = _compiled(ir, target)
+            code = object_code(ir, target)
             cache.save(name, code)
         # The engine wants a module; the code itself comes as an object file.
         empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
@@ -57,7 +57,7 @@ class Machine:
 
     def assembly(self) -> str:
         """The machine code in the assembler's language."""
-        return str(_target_machine(self.target).emit_assembly(llvm.parse_assembly(self.ir)))
+        return assembly(self.ir, self.target)
 
 
 def compile(ir: str, target: Target) -> Machine:
@@ -72,14 +72,25 @@ def compile(ir: str, target: Target) -> Machine:
     return Machine(ir, target)
 
 
-def _compiled(ir: str, target: Target) -> bytes:
-    """The object file of a module."""
+def object_code(ir: str, target: Target) -> bytes:
+    """The object file of a module, for this processor or another.
+
+    Raises:
+        EngineError: when LLVM refuses the text.
+    """
+    initialize_for(target)
     try:
         parsed = llvm.parse_assembly(ir)
         parsed.verify()
     except RuntimeError as error:
         raise EngineError(_REFUSED.format(error)) from error
     return bytes(_target_machine(target).emit_object(parsed))
+
+
+def assembly(ir: str, target: Target) -> str:
+    """The machine code of a module in the assembler's language."""
+    initialize_for(target)
+    return str(_target_machine(target).emit_assembly(llvm.parse_assembly(ir)))
 
 
 def _target_machine(target: Target) -> llvm.TargetMachine:

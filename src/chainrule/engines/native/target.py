@@ -45,6 +45,16 @@ class Target:
         """The processor that this runs on."""
         return _host()
 
+    @staticmethod
+    def arm() -> Target:
+        """A 64-bit Arm processor under Linux, for looking at its code on others and for emulators.
+
+        Example:
+            >>> Target.arm().architecture, Target.arm().registers
+            ('aarch64', 32)
+        """
+        return Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True, False)
+
     def lanes(self, dtype: DType) -> int:
         """Elements of a type in one vector register."""
         return self.vector_bytes // dtype.itemsize
@@ -83,6 +93,19 @@ def initialize() -> None:
     """Start LLVM's code generator for this machine, once."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+
+
+def initialize_for(target: Target) -> None:
+    """Start LLVM's code generator for a target, which may be of another architecture."""
+    initialize()
+    if target.architecture != _host().architecture:
+        _initialize_others()
+
+
+@functools.cache
+def _initialize_others() -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
 
 
 @functools.cache
