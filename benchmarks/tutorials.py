@@ -25,7 +25,13 @@ from chainrule.interop.torch_names import serving
 from ._measure import duration, interleaved, table
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = {"linear_regression": "500", "logistic_regression": "600", "feedforward_network": "600"}
+SCRIPTS = {
+    "linear_regression": "500",
+    "logistic_regression": "600",
+    "feedforward_network": "600",
+    "recurrent_network": "300",
+    "lstm_network": "100",
+}
 
 
 class MNIST:

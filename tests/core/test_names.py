@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import chainrule as cr
+from chainrule.interop.torch_names import check_script
 
 NAMES_OF_FUNCTIONS = """
 tensor Tensor zeros ones full empty eye arange linspace zeros_like ones_like full_like empty_like
@@ -61,6 +62,15 @@ __imul__ __itruediv__ __ipow__ __ifloordiv__ __imod__ __contains__ __getitem__ _
 __iter__ __array__ __matmul__ __rmatmul__
 """
 METHODS = NAMES_OF_METHODS.split()
+
+NAMES_OF_SEQUENCES = """
+nn.RNN nn.LSTM nn.GRU nn.RNNCell nn.LSTMCell nn.GRUCell nn.utils.rnn.PackedSequence
+nn.utils.rnn.pack_padded_sequence nn.utils.rnn.pad_packed_sequence nn.utils.rnn.pad_sequence
+nn.utils.rnn.pack_sequence nn.utils.rnn.unpack_sequence nn.utils.rnn.unpad_sequence
+nn.MultiheadAttention nn.Transformer nn.TransformerEncoder nn.TransformerEncoderLayer
+nn.TransformerDecoder nn.TransformerDecoderLayer optim.LBFGS
+nn.functional.scaled_dot_product_attention
+"""
 
 OURS_ALONE = {"op", "inputs", "named"}
 
@@ -132,3 +142,11 @@ def test_a_gpu_is_nothing_for_eager_values() -> None:
         cr.ones(1).cuda()
     assert cr.cuda.manual_seed_all(3) is cr.default_generator()
     assert cr.device("cuda:0" if cr.cuda.is_available() else "cpu") == cr.device("cpu")
+
+
+def test_names_of_sequences_are_known_to_scripts_of_torch(tmp_path: Path) -> None:
+    names = NAMES_OF_SEQUENCES.split()
+    script = tmp_path / "names.py"
+    script.write_text("import torch\n" + "\n".join(f"torch.{name}" for name in names))
+    uses = check_script(script)
+    assert len(uses) == len(names) + 1 and not [use.name for use in uses if use.missing]

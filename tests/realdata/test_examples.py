@@ -142,20 +142,42 @@ def test_linear_regression_recovers_the_line(shell: Shell, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "accuracy"), [("logistic_regression.py", 65.0), ("feedforward_network.py", 90.0)]
+    ("name", "steps", "accuracy", "apart", "loss_apart"),
+    [
+        ("logistic_regression.py", "600", 65.0, 3.0, 0.25),
+        ("feedforward_network.py", "600", 90.0, 3.0, 0.25),
+        # After so few steps the first weights still tell: thousands of them would take minutes.
+        ("recurrent_network.py", "300", 45.0, 25.0, 0.4),
+    ],
 )
 def test_digits_are_read_as_well_as_by_torch(
-    name: str, accuracy: float, shell: Shell, tmp_path: Path
+    name: str,
+    steps: str,
+    accuracy: float,
+    apart: float,
+    loss_apart: float,
+    shell: Shell,
+    tmp_path: Path,
 ) -> None:
-    found = ours(shell, name, tmp_path, "600")
-    expected = by_torch(shell, name, tmp_path, "600")
+    found = ours(shell, name, tmp_path, steps)
+    expected = by_torch(shell, name, tmp_path, steps)
     assert words(found) == words(expected)
     print(found, expected)
     assert numbers(found)[-1] > accuracy
-    assert numbers(found)[-1] == pytest.approx(numbers(expected)[-1], abs=3.0)
-    assert numbers(found)[-2] == pytest.approx(numbers(expected)[-2], abs=0.25)
+    assert numbers(found)[-1] == pytest.approx(numbers(expected)[-1], abs=apart)
+    assert numbers(found)[-2] == pytest.approx(numbers(expected)[-2], abs=loss_apart)
+
+
+def test_an_lstm_begins_to_learn_as_in_torch(shell: Shell, tmp_path: Path) -> None:
+    found = ours(shell, "lstm_network.py", tmp_path, "100")
+    expected = by_torch(shell, "lstm_network.py", tmp_path, "100")
+    assert words(found) == words(expected)
+    # Its loss stays near ln 10, that of guessing, for hundreds of steps; by now it is below.
+    for text in (found, expected):
+        assert 2.25 < numbers(text)[-2] < 2.3016
 
 
 def test_every_example_is_tested() -> None:
     tested = {"matrices", "gradients", "linear_regression", "logistic_regression"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested | {"feedforward_network"}
+    tested |= {"feedforward_network", "recurrent_network", "lstm_network"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
