@@ -46,6 +46,42 @@ def random_bits(
     name = module.shared("random", parameters(names, ()), write)
     return Kernel(name, tuple(names), (), "rows", lanes * _WORDS)
 
+def philox(e: Emitter, key: Sequence[Value], block: Value) -> list[Value]:
+    """The four random words (uint32) of each block.
+
+    Args:
+        e: the emitter.
+        key: two words, uint32.
+        block: int64 numbers of blocks.
+    """
+    low = e.bits("and", block, 0xFFFFFFFF)
+    zero = literal(0, low.type)
+    words = [low, e.bits("lshr", block, 32), zero, zero]
+    keys = [e.cast_to(each, "int64") for each in key]
+    for number in range(_ROUNDS):
+        if number:
+            keys = [
+                e.bits("and", e.add(k, w), 0xFFFFFFFF) for k, w in zip(keys, _WEYL, strict=True)
+            ]
+        words = _round(e, words, keys)
+    return [e.cast_to(word, "uint32") for word in words]
+
+
+def _round(e: Emitter, words: list[Value], keys: list[Value]) -> list[Value]:
+    first = e.mul(words[0], _MULTIPLIERS[0])
+    second = e.mul(words[2], _MULTIPLIERS[1])
+
+    def mixed(product: Value, word: Value, key: Value) -> Value:
+        return e.bits("xor", e.bits("xor", e.bits("lshr", product, 32), word), key)
+
+    return [
+        mixed(second, words[1], keys[0]),
+        e.bits("and", second, 0xFFFFFFFF),
+        mixed(first, words[3], keys[1]),
+        e.bits("and", first, 0xFFFFFFFF),
+    ]
+
+
 
 class _Bits:
     """Writes one kernel."""
@@ -80,47 +116,19 @@ class _Bits:
         function.loop(last, stop, 1, [], lambda at, _: self._single(at), guard=True)
         function.ret()
 
-    def _words(self, e: Emitter, block: Value) -> list[Value]:
-        """The four words of each block (int64 numbers of blocks)."""
-        low = e.bits("and", block, 0xFFFFFFFF)
-        zero = literal(0, low.type)
-        words = [low, e.bits("lshr", block, 32), zero, zero]
-        keys = [e.cast_to(each, "int64") for each in self.key]
-        for number in range(_ROUNDS):
-            if number:
-                keys = [
-                    e.bits("and", e.add(k, w), 0xFFFFFFFF) for k, w in zip(keys, _WEYL, strict=True)
-                ]
-            words = self._round(e, words, keys)
-        return [e.cast_to(word, "uint32") for word in words]
-
-    def _round(self, e: Emitter, words: list[Value], keys: list[Value]) -> list[Value]:
-        first = e.mul(words[0], _MULTIPLIERS[0])
-        second = e.mul(words[2], _MULTIPLIERS[1])
-
-        def mixed(product: Value, word: Value, key: Value) -> Value:
-            return e.bits("xor", e.bits("xor", e.bits("lshr", product, 32), word), key)
-
-        return [
-            mixed(second, words[1], keys[0]),
-            e.bits("and", second, 0xFFFFFFFF),
-            mixed(first, words[3], keys[1]),
-            e.bits("and", first, 0xFFFFFFFF),
-        ]
-
     def _group(self, at: Value) -> None:
         """As many blocks as there are lanes; their words are brought into order."""
         function, lanes = self.function, self.lanes
         e = Emitter(function, lanes)
         block = e.add(function.add(self.counter, function.udiv(at, _WORDS)), e.counting())
-        words = self._words(e, block)
+        words = philox(e, self.key, block)
         for number, bits in enumerate(_interleaved(e, words)):
             self._finish(lanes, bits, function.add(at, number * lanes))
 
     def _single(self, at: Value) -> None:
         function = self.function
         e = Emitter(function, 0)
-        words = self._words(e, function.add(self.counter, function.udiv(at, _WORDS)))
+        words = philox(e, self.key, function.add(self.counter, function.udiv(at, _WORDS)))
         which = function.urem(at, _WORDS)
         bits = words[0]
         for number in range(1, _WORDS):
