@@ -20,6 +20,12 @@ from .curriculum import example_losses as example_losses
 from .curriculum import fit_curriculum as fit_curriculum
 from .findings import SEVERITIES as SEVERITIES
 from .findings import Finding as Finding
+from .many import Choice as Choice
+from .many import LogUniform as LogUniform
+from .many import Runs as Runs
+from .many import Spread as Spread
+from .many import Uniform as Uniform
+from .many import search as search
 from .metrics import Metric as Metric
 from .metrics import Rows as Rows
 from .metrics import Sums as Sums

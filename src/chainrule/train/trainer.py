@@ -25,6 +25,7 @@ from .environment import differences
 from .examples import Batching, Examples, read_examples
 from .interrupts import Interrupts
 from .ledger import Ledger
+from .many import ManyTrainings
 from .metrics import choose_metrics
 from .moment import Moment, Source
 from .nonfinite import CheckedRunner
@@ -41,7 +42,7 @@ from .targets import check_targets
 from .weights import WeightedExamples, weighted_examples
 
 
-class Trainer:
+class Trainer(ManyTrainings):
     """Fits a model to data.
 
     Args:

@@ -232,6 +232,7 @@ class Loop:
 
     def __init__(self, built: Built, steps: Sequence[Step]) -> None:
         self._built = built
+        self._steps = tuple(steps)
         self._reach = _Reach(steps, built.data)
         self._kinds = [(array.shape, array.dtype) for array in built.data]
         self._lock = threading.Lock()
@@ -355,6 +356,11 @@ class Loop:
         """Let go of the data and of waiting threads; after :meth:`bind` it can be run again."""
         with self._lock:
             self._built.release()
+
+    def twin(self) -> Loop:
+        """A loop of the same code and data with memory of its own."""
+        with self._lock:
+            return Loop(self._built.twin(), self._steps)
 
     def read(self, number: int) -> Array:
         """A copy of one state, by its position in ``Step.state``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from . import jit
 from .emit.driver import LATE
 from .emit.ir import Module
 from .kernels.common import Kernel
-from .lower.arena import Layout, allocate, kept_buffers, lay_out
+from .lower.arena import Layout, allocate, copied, kept_buffers, lay_out
 from .lower.buffers import Buffer
 from .lower.checks import raise_for
 from .lower.driver import (
@@ -82,6 +82,10 @@ class Built:
         table = self.arena[TABLE:]
         for number, array in enumerate(data):
             table[8 * number : 8 * number + 8].view(np.int64)[0] = array.ctypes.data
+
+    def twin(self) -> Built:
+        """The same code and data with memory of its own, which begins as this one is."""
+        return replace(self, arena=copied(self.arena))
 
     def release(self) -> None:
         """Let go of the data and end the waiting threads; a later run starts them again."""

@@ -46,6 +46,7 @@ def random_bits(
     name = module.shared("random", parameters(names, ()), write)
     return Kernel(name, tuple(names), (), "rows", lanes * _WORDS)
 
+
 def philox(e: Emitter, key: Sequence[Value], block: Value) -> list[Value]:
     """The four random words (uint32) of each block.
 
@@ -80,7 +81,6 @@ def _round(e: Emitter, words: list[Value], keys: list[Value]) -> list[Value]:
         mixed(first, words[3], keys[1]),
         e.bits("and", first, 0xFFFFFFFF),
     ]
-
 
 
 class _Bits:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from .cost import Estimate as Estimate
 from .cost import estimate as estimate
+from .cost import lanes_of as lanes_of
 from .loop import Kind as Kind
 from .loop import LaneLoop as LaneLoop
 from .loop import compile_lanes as compile_lanes
+from .loop import prepared as prepared
 from .vary import Differences as Differences

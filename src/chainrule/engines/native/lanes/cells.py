@@ -1,4 +1,4 @@
-"""Where the elements of a node are while a step runs: in registers, or in memory by lanes.
+"""Where the elements of a node are while a step runs: in memory, by lanes.
 
 Elements are named by their place in the row-major array: a Python number where it is known while
 the code is written, else a value of the code.
@@ -6,9 +6,7 @@ the code is written, else a value of the code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 from ....dtypes import DType
 from ..emit.body import Emitter
@@ -16,16 +14,6 @@ from ..emit.memory import memory_type
 from ..emit.types import Type, Value
 
 Flat = int | Value
-
-
-class Cells(Protocol):
-    """The elements of one node."""
-
-    def get(self, e: Emitter, at: Flat) -> Value:
-        """An element."""
-
-    def set(self, e: Emitter, at: Flat, value: Value) -> None:
-        """Write an element."""
 
 
 @dataclass
@@ -71,24 +59,3 @@ class Memory:
         """Store an element."""
         value = e.cast_to(value, self.type.name) if value.type.name != self.type.name else value
         e.function.store(e.splat(value) if self.lanes else value, self.address(e, at))
-
-
-@dataclass
-class Registers:
-    """Elements that are values of the code; those of a leaf are loaded when first asked for."""
-
-    load: Callable[[Emitter, int], Value] | None = None
-    values: dict[int, Value] = field(default_factory=dict)
-
-    def get(self, e: Emitter, at: Flat) -> Value:
-        """An element."""
-        assert isinstance(at, int), "registers have no run-time numbers"
-        if at not in self.values:
-            assert self.load is not None, "an element is read before it is written"
-            self.values[at] = self.load(e, at)
-        return self.values[at]
-
-    def set(self, e: Emitter, at: Flat, value: Value) -> None:
-        """Keep an element."""
-        assert isinstance(at, int), "registers have no run-time numbers"
-        self.values[at] = value

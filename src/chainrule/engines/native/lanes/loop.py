@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ....graph.node import Node
+from ....graph.graph import Graph
 from ...program import Step
 from .. import jit
 from ..emit.driver import flush_denormals
-from ..emit.ir import Function, Module
+from ..emit.ir import Module
 from ..emit.types import FLOAT64, INT32, INT64, PTR, Value, literal
 from ..lower.buffers import ALIGNMENT
 from ..lower.plan import prepare
@@ -67,25 +67,24 @@ def compile_lanes(
     """
     started = time.perf_counter()
     target = target or Target.host()
-    prepared = [_prepared(kind.step) for kind in kinds]
-    plan = estimate([kind.step for kind in kinds], prepared, target)
+    graphs = [prepared(kind.step) for kind in kinds]
+    plan = estimate([kind.step for kind in kinds], graphs, target)
     own = [kind.trains and differences.batch for kind in kinds]
     steps = [kind.step for kind in kinds]
-    varies, state_varies = varying(steps, prepared, own, differences)
+    varies, state_varies = varying(steps, graphs, own, differences)
     blocks = _blocks(steps[0], plan.lanes, state_varies, differences.scalars)
     firsts = [0 if kind.trains else len(kinds[0].step.sums) for kind in kinds]
     columns = max(first + len(kind.step.sums) for first, kind in zip(firsts, kinds, strict=True))
     scratch = Scratch(-(-8 * plan.lanes * columns // ALIGNMENT) * ALIGNMENT)
-    for graph in prepared:
+    for graph in graphs:
         scratch.add_constants(graph)
     scratch.bytes = scratch.fixed
     module = Module(target)
     variants = []
-    for number, (kind, graph) in enumerate(zip(kinds, prepared, strict=True)):
+    for number, (kind, graph) in enumerate(zip(kinds, graphs, strict=True)):
         variants.append(Variant(kind.step, graph, own[number], kind.weights, firsts[number]))
         StepWriter(
-            module, f"step.{number}", variants[-1], plan.lanes, varies, plan.straight, blocks,
-            data, scratch,
+            module, f"step.{number}", variants[-1], plan.lanes, varies, blocks, data, scratch,
         ).write()  # fmt: skip
     counts = [0] * columns
     for first, kind in zip(firsts, kinds, strict=True):
@@ -97,7 +96,8 @@ def compile_lanes(
     return LaneLoop(machine, plan, blocks, scratch, columns, list(data), seconds)
 
 
-def _prepared(step: Step) -> Any:
+def prepared(step: Step) -> Graph:
+    """A step's graph, simplified and settled, its outputs in memory of their own."""
     owned = {
         output
         for source, output in step.state
@@ -205,9 +205,7 @@ class _Driver:
     def _look(self) -> None:
         """Leave when the stop word is set."""
         function = self.function
-        asked = function.value(
-            f"load volatile i64, ptr {self.given['stop'].text}, align 8", INT64
-        )
+        asked = function.value(f"load volatile i64, ptr {self.given['stop'].text}, align 8", INT64)
         going = function.fresh("going")
         stop = function.compare("ne", asked, 0)
         function.line(f"br i1 {stop.text}, label %{self.leave}, label %{going}")
@@ -325,7 +323,7 @@ class LaneLoop:
         targets: Array,
         stop: Array,
     ) -> bool:
-        """Run epochs of a range of groups, on the calling thread and without the interpreter's lock.
+        """Run epochs of some groups, on the calling thread, without the interpreter's lock.
 
         Args:
             groups: the first, and the one after the last.
@@ -360,6 +358,3 @@ def aligned(size: int) -> Array:
     raw = np.zeros(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + size]
-
-
-__all__ = ["Differences", "Function", "Kind", "LaneLoop", "Node", "aligned", "compile_lanes"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ....dtypes import DType, int32
+from ....dtypes import DType, int32, of_numpy
 from ....graph.graph import Graph
 from ....graph.node import CONSTANT, Node
 from ....ops import shape
@@ -16,12 +16,12 @@ from ...program import Step
 from ..emit.ir import Module
 from ..emit.memory import extract, memory_type
 from ..emit.shuffle import vector_of
-from ..emit.types import FLOAT64, INT64, PTR, Type, Value, literal
+from ..emit.types import FLOAT64, PTR, Value, literal
 from ..lower.buffers import ALIGNMENT, Buffer
 from ..lower.memory import place
 from ..lower.support import form
-from ..lower.views import axes_under, under
-from .cells import Memory, Registers
+from ..lower.views import axes_under, dense, under
+from .cells import Memory
 from .structured import write_node
 from .writer import Index, Writer
 
@@ -106,7 +106,6 @@ class StepWriter:
         variant: what it does.
         lanes: trainings in a vector.
         varies: the nodes that differ between trainings.
-        straight: write no loops.
         blocks: where states and run-time numbers lie, in their order.
         data: the arrays that rows are gathered from.
         scratch: the thread's memory; grows to what this step needs.
@@ -119,7 +118,6 @@ class StepWriter:
         variant: Variant,
         lanes: int,
         varies: set[Node],
-        straight: bool,
         blocks: tuple[Sequence[Block], Sequence[Block]],
         data: Sequence[Array],
         scratch: Scratch,
@@ -127,7 +125,7 @@ class StepWriter:
         names = ("state", "scratch", "data", "rows")
         self.function = module.function(name, [(each, PTR) for each in names])
         self.state, self.scratch, self.data, self.rows = self.function.params
-        self.writer = Writer(self.function, lanes, varies, straight)
+        self.writer = Writer(self.function, lanes, varies)
         self.variant, self.blocks, self.arrays, self.memory = variant, blocks, data, scratch
         self.nodes = [node for node in variant.graph.nodes() if form(node) not in ("leaf", "view")]
 
@@ -135,11 +133,8 @@ class StepWriter:
         """Write the function."""
         self._place_leaves()
         kept = self._kept()
-        if self.writer.straight:
-            self.writer.cells.update((node, Registers()) for node in kept)
-        else:
-            self._place_in_memory(kept)
-            self._gather()
+        self._place_in_memory(kept)
+        self._gather()
         for node in kept:
             write_node(self.writer, node)
         self._report()
@@ -151,18 +146,11 @@ class StepWriter:
         step, cells, inputs = self.variant.step, self.writer.cells, self.variant.graph.inputs
         places = [place for place, _ in step.state], list(step.scalars)
         for positions, blocks in zip(places, self.blocks, strict=True):
-            for position, block in zip(positions, blocks, strict=True):
-                memory = Memory(self.state, block.offset, block.dtype, block.lanes)
-                straight = self.writer.straight
-                cells[inputs[position]] = Registers(memory.get) if straight else memory
-        for node, (offset, content) in self.memory.constants.items():
-            if self.writer.straight:
-                cells[node] = Registers(_literals(node, content.reshape(-1)))
-            else:
-                cells[node] = Memory(self.scratch, offset, node.dtype, 0)
-        if self.writer.straight:
-            for number, position in enumerate(step.batch):
-                cells[inputs[position]] = Registers(_Rows(self, number, inputs[position]).load)
+            # A step that only evaluates reads no run-time numbers.
+            for position, block in zip(positions, blocks, strict=False):
+                cells[inputs[position]] = Memory(self.state, block.offset, block.dtype, block.lanes)
+        for node, (offset, _) in self.memory.constants.items():
+            cells[node] = Memory(self.scratch, offset, node.dtype, 0)
 
     def _gather(self) -> None:
         """Copy the batch's rows into memory by lanes."""
@@ -186,12 +174,7 @@ class StepWriter:
 
     # -- what is kept --
     def _kept(self) -> list[Node]:
-        """The computed nodes that are kept, in order; the others are computed where they are used.
-
-        Without loops all are kept, in registers.
-        """
-        if self.writer.straight:
-            return self.nodes
+        """The computed nodes that are kept, in order; others are computed where they are used."""
         outputs = {under(node) for node in self.variant.graph.outputs}
         uses: dict[Node, list[tuple[Node, Node]]] = {}
         for node in self.nodes:
@@ -215,9 +198,7 @@ class StepWriter:
         for output in graph.outputs:
             if under(output) in buffers:
                 buffers[under(output)].touch(len(buffers))
-        self.memory.bytes = max(
-            self.memory.bytes, place(list(buffers.values()), self.memory.fixed)
-        )
+        self.memory.bytes = max(self.memory.bytes, place(list(buffers.values()), self.memory.fixed))
         for node, buffer in buffers.items():
             lanes = w.lanes if node in w.varies else 0
             w.cells[node] = Memory(self.scratch, buffer.offset, node.dtype, lanes)
@@ -251,7 +232,9 @@ class StepWriter:
             weight = literal(self.variant.weights[number], value.type)
             # Rounded after the product, as the numbers of a single training are added up.
             term = e.op(f"fmul {value.type.text} {{0}}, {{1}}", value.type, value, weight)
-            self.function.store(e.op(f"fadd {term.type.text} {{0}}, {{1}}", term.type, total, term), at)
+            self.function.store(
+                e.op(f"fadd {term.type.text} {{0}}, {{1}}", term.type, total, term), at
+            )
 
     def _update(self) -> None:
         """Let the new states take the places of the old ones, which nobody reads any more."""
@@ -261,7 +244,7 @@ class StepWriter:
                 continue
             node = graph.outputs[output]
             memory = Memory(self.state, block.offset, block.dtype, block.lanes)
-            strides = _dense(node)
+            strides = dense(node.shape)
 
             def one(
                 index: Index,
@@ -279,29 +262,24 @@ class _Rows:
 
     def __init__(self, owner: StepWriter, number: int, node: Node) -> None:
         self.owner, self.node = owner, node
+        number += owner.variant.step.data
         array = owner.arrays[number]
         self.columns = int(np.prod(node.shape[1:], dtype=np.int64))
-        self.kind = memory_type(dtype_of(array))
+        self.kind = memory_type(of_numpy(array.dtype))
         function = owner.function
         self.base = function.load(function.offset(owner.data, 8 * number), PTR)
-        self.known: dict[int, list[Value]] = {}
 
     def pointers(self, row: int | Value) -> list[Value]:
         """The address of a row of the batch: one, or one for each lane."""
-        if isinstance(row, int) and row in self.known:
-            return self.known[row]
         w, function = self.owner.writer, self.owner.function
         lanes = w.lanes if self.owner.variant.own_batch else 0
         number = Memory(self.owner.rows, 0, int32, lanes).get(w.e, row)
         numbers = [extract(w.e, number, lane) for lane in range(lanes)] if lanes else [number]
         step = self.columns * self.kind.bytes
-        made = [
+        return [
             function.offset(self.base, function.mul(w.e.cast_to(one, "int64"), step))
             for one in numbers
         ]
-        if isinstance(row, int):
-            self.known[row] = made
-        return made
 
     def element(self, pointers: list[Value], column: int | Value) -> Value:
         """An element of a row, in the type that the step takes."""
@@ -312,28 +290,6 @@ class _Rows:
             found.append(function.load(at, self.kind))
         value = found[0] if len(found) == 1 else vector_of(w.e, found, w.lanes)
         return w.e.cast(value, self.node.dtype)
-
-    def load(self, e: Any, at: int) -> Value:
-        """An element of the batch."""
-        row, column = divmod(at, self.columns)
-        return self.element(self.pointers(row), column)
-
-
-def dtype_of(array: Array) -> DType:
-    """The dtype of a data array."""
-    from ....dtypes import of_numpy
-
-    return of_numpy(array.dtype)
-
-
-def _literals(node: Node, content: Array) -> Any:
-    return lambda e, at: e.const(content[at].item(), node.dtype)
-
-
-def _dense(node: Node) -> tuple[int, ...]:
-    from ..lower.views import dense
-
-    return dense(node.shape)
 
 
 def _computed_where_used(node: Node, uses: list[tuple[Node, Node]]) -> bool:
@@ -349,6 +305,3 @@ def _computed_where_used(node: Node, uses: list[tuple[Node, Node]]) -> bool:
     return len(uses) == 1 and all(
         (user.size if form(user) == "map" else seen.size) == node.size for user, seen in uses
     )
-
-
-__all__ = ["INT64", "Block", "Scratch", "StepWriter", "Type", "Variant"]

@@ -1,7 +1,7 @@
 """The ops that bring elements together or move them, by lanes: one rule each, in :data:`RULES`.
 
-Sums are added one element after the other in row-major order, whatever the width of vectors, so that
-every processor with a fused multiply-add gives the same bits.
+Sums are added one element after the other in row-major order, whatever the width of vectors, so
+that every processor with a fused multiply-add gives the same bits.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ def _amax(w: Writer, node: Node) -> None:
     _folded(w, node, w.zero(node, least), lambda most, x: w.e.max(most, x))
 
 
-def _folded(
-    w: Writer, node: Node, start: Value, combine: Callable[[Value, Value], Value]
-) -> None:
+def _folded(w: Writer, node: Node, start: Value, combine: Callable[[Value, Value], Value]) -> None:
     x, axes = node.inputs[0], node.attrs["axes"]
     kept = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
     reduced = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
@@ -148,19 +146,15 @@ def _take(w: Writer, node: Node) -> None:
 
     def one(at: Index) -> None:
         row = _bounded(w, w.value(indices, at), x.shape[0])
-        w.each((x.shape[1],), lambda c: w.keep(node, (*at, *c), _chosen(w, x, row, c[0])))
+        taken = _by_lane if row.lanes else _row_of
+        w.each((x.shape[1],), lambda c: w.keep(node, (*at, *c), taken(w, x, row, c[0])))
 
     w.each((indices.shape[0],), one)
 
 
-def _chosen(w: Writer, x: Node, row: Value, column: Flat) -> Value:
-    """x[row, column] with a row that is known only when it runs."""
-    if not w.straight:
-        return _by_lane(w, x, row, column) if row.lanes else w.value(x, (row, column))
-    found = w.value(x, (0, column))
-    for number in range(1, x.shape[0]):
-        found = w.e.select(w.e.eq(row, number), w.value(x, (number, column)), found)
-    return found
+def _row_of(w: Writer, x: Node, row: Value, column: Flat) -> Value:
+    """x[row, column] with one row for all lanes."""
+    return w.value(x, (row, column))
 
 
 def _by_lane(w: Writer, x: Node, row: Value, column: Flat) -> Value:
@@ -181,13 +175,7 @@ def _take_add(w: Writer, node: Node) -> None:
 
     def add(at: Index, column: Index, row: Value) -> None:
         value = w.value(g, (*at, *column))
-        if w.straight:
-            for number in range(size):
-                flat = w.flat((number, *column), (columns, 1))
-                before = cells.get(e, flat)
-                hit = e.eq(row, number)
-                cells.set(e, flat, e.select(hit, e.add(before, value), before))
-        elif not row.lanes:
+        if not row.lanes:
             flat = w.flat((row, *column), (columns, 1))
             cells.set(e, flat, e.add(cells.get(e, flat), value))
         else:
@@ -201,9 +189,8 @@ def _take_add(w: Writer, node: Node) -> None:
     w.each((indices.shape[0],), one)
 
 
-def _add_by_lane(w: Writer, cells: object, places: list[Flat], value: Value) -> None:
+def _add_by_lane(w: Writer, cells: Memory, places: list[Flat], value: Value) -> None:
     """Add each lane's number at a place of its own."""
-    assert isinstance(cells, Memory), "a computed array is in memory where there are loops"
     e = w.e
     for lane, place in enumerate(places):
         one = extract(e, value, lane) if value.lanes else value
@@ -283,4 +270,3 @@ def write_node(w: Writer, node: Node) -> None:
         rule(w, node)
         return
     w.each(node.shape, lambda index: w.keep(node, index, w.compute(node, index)))
-

@@ -65,7 +65,8 @@ def _leaves(
     for (place, _), differs in zip(step.state, state, strict=True):
         if differs:
             yield graph.inputs[place]
-    for place, differs in zip(step.scalars, scalars, strict=True):
+    # A step that only evaluates reads none of them.
+    for place, differs in zip(step.scalars, scalars, strict=False):
         if differs:
             yield graph.inputs[place]
     if own:

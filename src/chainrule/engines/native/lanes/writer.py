@@ -1,14 +1,13 @@
 """Writes one step by lanes: each element of each node is a vector over trainings.
 
-A small step is written without loops, its values in registers, so that every place is a number known
-now; a larger one with loops over memory. The rules of the ops are the same for both: they are
-written on :meth:`Writer.each`, :meth:`Writer.fold` and :meth:`Writer.value`.
+The rules of the ops are written on :meth:`Writer.each`, :meth:`Writer.fold` and
+:meth:`Writer.value`, and know nothing of lanes, loops and memory. What is read once is computed
+where it is read; the rest is kept in memory, ``[element][lane]``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import product as every
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.types import Value
 from ..lower.views import axes_under, dense, layout_of, under
-from .cells import Cells, Flat
+from .cells import Flat, Memory
 
 Index = tuple[Flat, ...]
 Place = tuple[Node, Index]
@@ -32,16 +31,12 @@ class Writer:
         function: where to write.
         lanes: trainings in a vector.
         varies: the nodes that differ between trainings.
-        straight: write no loops.
     """
 
-    def __init__(
-        self, function: Function, lanes: int, varies: set[Node], straight: bool
-    ) -> None:
-        self.function, self.lanes = function, lanes
-        self.varies, self.straight = varies, straight
+    def __init__(self, function: Function, lanes: int, varies: set[Node]) -> None:
+        self.function, self.lanes, self.varies = function, lanes, varies
         self.e = Emitter(function, lanes)
-        self.cells: dict[Node, Cells] = {}
+        self.cells: dict[Node, Memory] = {}
 
     # -- numbers that may be known now --
     def plus(self, a: Flat, b: Flat) -> Flat:
@@ -65,13 +60,8 @@ class Writer:
     # -- loops --
     def each(self, extents: Sequence[int], body: Callable[[Index], None]) -> None:
         """Run a body for every index."""
-        if 0 in extents:
-            return
-        if self.straight:
-            for index in every(*map(range, extents)):
-                body(index)
-            return
-        self._nested(list(extents), (), body)
+        if 0 not in extents:
+            self._nested(list(extents), (), body)
 
     def _nested(self, extents: list[int], index: Index, body: Callable[[Index], None]) -> None:
         if not extents:
@@ -88,15 +78,15 @@ class Writer:
 
     def count(self, extent: int, step: int, body: Callable[[Flat], None]) -> None:
         """Run a body at 0, step, 2 step, ... below an extent."""
-        if self.straight or extent <= step:
+        if extent <= step:
             for at in range(0, extent, step):
                 body(at)
             return
-        self.function.loop(0, extent, step, [], lambda at, _: body(at))  # type: ignore[func-returns-value]
+        self.function.loop(0, extent, step, [], lambda at, _: body(at))
 
     def tiled(self, extent: int, width: int, body: Callable[[Flat, int], None]) -> None:
         """Run a body on pieces of an axis: whole ones of a width, then the rest."""
-        width = 1 if self.straight else min(width, extent)
+        width = min(width, extent)
         whole = extent - extent % width
         if whole:
             self.count(whole, width, lambda at: body(at, width))
@@ -110,10 +100,6 @@ class Writer:
         body: Callable[[Index, list[Value]], list[Value]],
     ) -> list[Value]:
         """Carry values through every index, in row-major order."""
-        if self.straight:
-            for index in every(*map(range, extents)):
-                start = body(index, start)
-            return start
         return self._folded(list(extents), (), start, body)
 
     def _folded(
@@ -209,4 +195,3 @@ def _broadcast(source: Node, index: Index) -> Index:
 
 def _divisor(extent: int, most: int) -> int:
     return next(width for width in range(min(most, extent), 0, -1) if extent % width == 0)
-

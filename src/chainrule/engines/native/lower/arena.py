@@ -81,3 +81,12 @@ def allocate(layout: Layout, kept: Sequence[Buffer]) -> Array:
         if buffer.contents is not None:
             buffer.view(arena)[...] = buffer.contents
     return arena
+
+
+def copied(arena: Array) -> Array:
+    """Another arena with the same content, aligned as the first."""
+    raw = np.empty(arena.size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    copy = raw[start : start + arena.size]
+    copy[...] = arena
+    return copy
