@@ -106,5 +106,6 @@ def share_out(
         shares.stop()
         for thread in crew:
             thread.join()
+    watch(shares.share_done)
     if errors:
         raise errors[0]

@@ -185,8 +185,10 @@ def _check_values(
 def as_array(values: Sequence[Any]) -> Array:
     """A column of settings as an array: numbers where they are numbers."""
     kinds = {type(value) for value in values}
+    if kinds == {int} and max(values) >= 2**63:
+        return np.array(values, np.uint64)
     if kinds <= {int, float} or kinds <= {bool}:
-        return np.array(values, np.uint64 if max(map(abs, values)) >= 2**63 else None)
+        return np.array(values)
     if kinds == {tuple}:
         return np.array(values)
     return np.array(values, dtype=str)

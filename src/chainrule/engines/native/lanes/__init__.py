@@ -15,3 +15,4 @@ from .loop import LaneLoop as LaneLoop
 from .loop import compile_lanes as compile_lanes
 from .loop import prepared as prepared
 from .vary import Differences as Differences
+from .vary import varying as varying

@@ -12,6 +12,7 @@ from ....graph.node import Node
 from ...program import Step
 from ..lower.support import form
 from ..target import Target
+from .structured import RULES
 
 # Instructions for one element, where they are many.
 _INSTRUCTIONS = {
@@ -21,9 +22,6 @@ _INSTRUCTIONS = {
 # Second-level caches up to whose size lanes are faster. Measured with AVX2: 2-4-1 14 times,
 # 64-128-10 at batch 50 1.6, 784-32-10 at 100 1.1, 256-128-10 at 64 0.9, 256-256-256-10 0.7 times.
 CACHES = 8
-KNOWN = frozenset(
-    ("sum", "amax", "argmax", "matmul", "take", "take_add", "random_bits", "pad", "concat")
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def instructions(node: Node) -> int:
 
 
 def _is_known(node: Node) -> bool:
-    return form(node) in ("leaf", "view", "map") or node.op.name in KNOWN
+    return form(node) in ("leaf", "view", "map") or node.op.name in RULES
 
 
 def _kept(graph: Graph) -> list[Node]:

@@ -280,11 +280,11 @@ class LaneLoop:
         shared = values.ndim == len(block.shape)
         part = self._view(memory, block)
         if shared:
-            part[...] = np.reshape(values, (1, -1, 1))
+            part[...] = values.reshape(1, part.shape[1], 1)
         elif block.lanes:
-            part[...] = values.reshape(len(memory), self.lanes, -1).transpose(0, 2, 1)
+            part[...] = values.reshape(len(memory), self.lanes, part.shape[1]).transpose(0, 2, 1)
         else:
-            part[...] = values.reshape(len(memory), self.lanes, -1)[:, 0, :, None]
+            part[...] = values.reshape(len(memory), self.lanes, part.shape[1])[:, 0, :, None]
 
     def read(self, memory: Array, number: int) -> Array:
         """A state of every training: (trainings, ...)."""
@@ -292,7 +292,7 @@ class LaneLoop:
         part = self._view(memory, block).transpose(0, 2, 1)
         if not block.lanes:
             part = np.broadcast_to(part, (len(memory), self.lanes, part.shape[2]))
-        return part.reshape(-1, *block.shape)
+        return part.reshape(len(memory) * self.lanes, *block.shape)
 
     def _view(self, memory: Array, block: Block) -> Array:
         """A block in every group: (groups, elements, lanes)."""
