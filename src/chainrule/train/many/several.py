@@ -13,7 +13,7 @@ from ...engines.native.target import Target
 from ...engines.native.team import thread_count
 from ...errors import EngineError
 from ...io.arrays import Array
-from ..eager import EVALUATION_ROWS
+from ..course import EVALUATION_ROWS
 from ..interrupts import Interrupts
 from ..progress import make_progress
 from ..targets import check_targets
