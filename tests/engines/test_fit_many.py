@@ -386,3 +386,25 @@ def test_lanes_refuse_an_op_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         trainer_of().fit_many((X, Y), lr=RATES, way="lanes")
     runs = trainer_of().fit_many((X, Y), lr=RATES)
     assert runs.way == ("arenas: one training at a time, because lanes have no form of amax")
+
+
+@pytest.mark.parametrize("way", ["lanes", "arenas"])
+def test_embeddings_train_and_a_bad_index_is_named(way: str) -> None:
+    tokens = RNG.integers(0, 7, (50, 3))
+
+    def make() -> Any:
+        return nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 3))
+
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 16, "way": way, "initialize": make}
+    runs = trainer_of(make).fit_many((tokens, Y), seed=range(9), **options)
+    cr.manual_seed(4)
+    model = make()
+    trainer = Trainer(
+        model, nn.CrossEntropyLoss(), sgd(model.parameters()), seed=4, progress=False,
+        engine="native",
+    )  # fmt: skip
+    run = trainer.fit((tokens, Y), epochs=2, batch_size=16)
+    np.testing.assert_allclose(runs.history["loss"][4], run.history["loss"], **CLOSE)
+    tokens[17, 1] = 8
+    with pytest.raises(IndexError, match="index 8 is outside of an axis of length 7"):
+        trainer_of(make).fit_many((tokens, Y), seed=range(9), **options)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from ...engines import Step
 from ...errors import OptionError
-from ...graph.graph import Graph
-from ...graph.node import INPUT, NO_ATTRS
-from ...ops import Expr
-from ..compiled import TracedLoop, trace_loop
+from ..compiled import Part, trace_parts
 from ..eager import evaluating
 from ..examples import Batching, Examples
 from ..layout import Layout
@@ -90,48 +88,27 @@ def trace_passes(
         TraceError: a step asks for values while it runs.
     """
     step, evaluation = trainer._step, trainer._evaluation
-    train = _traced(step, examples, batching)
-    if validation is None:
-        return Passes(
-            Pass(train.steps, batching, step.layout, examples), None, train.handles, train.written,
-            train.getters,
-        )  # fmt: skip
-    cut = Batching(len(validation), rows, shuffle=False)
-    with evaluating(trainer.model):
-        check = _traced(evaluation, validation, cut)
-    handles = tuple({id(handle): handle for handle in (*train.handles, *check.handles)}.values())
-    changed = {
-        id(handle) for handle, written in zip(train.handles, train.written, strict=True) if written
-    }
-    steps = tuple(_over(one, train, handles) for one in train.steps)
-    arrays = len(examples.arrays)
-    checks = tuple(replace(_over(one, check, handles), data=arrays) for one in check.steps)
-    return Passes(
-        Pass(steps, batching, step.layout, examples),
-        Pass(checks, cut, evaluation.layout, validation),
-        handles,
-        tuple(id(handle) in changed for handle in handles),
-        train.getters,
-    )
-
-
-def _traced(step: Any, examples: Examples, batching: Batching) -> TracedLoop:
     step.layout.reset(0)
-    traced = trace_loop(step, examples, batching.sizes)
-    for reading in step.layout.readings:
-        if reading.finish_rows is not None:
-            raise OptionError(COLLECTS.format(name=reading.name))
-    return traced
-
-
-def _over(step: Step, traced: TracedLoop, handles: Sequence[Any]) -> Step:
-    """The same step over a longer list of state."""
-    inputs, pairs = list(step.graph.inputs), []
-    known = dict(zip(map(id, traced.handles), step.state, strict=True))
-    for handle in handles:
-        pair = known.get(id(handle))
-        if pair is None:
-            pair = len(inputs), -1
-            inputs.append(Expr(INPUT, (), NO_ATTRS, handle._node.aval))
-        pairs.append(pair)
-    return replace(step, graph=Graph(tuple(inputs), step.graph.outputs), state=tuple(pairs))
+    parts = [Part(step, examples, batching.sizes)]
+    cut = None
+    if validation is not None:
+        evaluation.layout.reset(0)
+        cut = Batching(len(validation), rows, shuffle=False)
+        # What an evaluation changes is forgotten.
+        parts.append(
+            Part(evaluation, validation, cut.sizes, data=len(examples.arrays), keeps=tuple)
+        )
+    traced = trace_parts(
+        parts,
+        lambda part: evaluating(trainer.model) if part.function is evaluation else nullcontext(),
+    )
+    first = len(batching.sizes)
+    check = None
+    if validation is not None and cut is not None:
+        check = Pass(traced.steps[first:], cut, evaluation.layout, validation)
+    train = Pass(traced.steps[:first], batching, step.layout, examples)
+    for part in (train, check):
+        for reading in () if part is None else part.layout.readings:
+            if reading.finish_rows is not None:
+                raise OptionError(COLLECTS.format(name=reading.name))
+    return Passes(train, check, traced.handles, traced.written, traced.getters)

@@ -87,6 +87,8 @@ def lanes_of(step: Step, target: Target) -> int:
 def instructions(node: Node) -> int:
     """Vector instructions of a node, about."""
     name = node.op.name
+    if isinstance(node.aval, tuple):
+        return 0  # a loop over time, which lanes have no form of
     if form(node) in ("leaf", "view") or name in ("iota", "copy"):
         return 0
     if name == "matmul":
@@ -107,4 +109,5 @@ def _is_known(node: Node) -> bool:
 
 def _kept(graph: Graph) -> list[Node]:
     """What lies in memory at one time, at most."""
-    return [node for node in graph.nodes() if form(node) != "view" and prod(node.shape) > 1]
+    nodes = [node for node in graph.nodes() if not isinstance(node.aval, tuple)]
+    return [node for node in nodes if form(node) != "view" and prod(node.shape) > 1]

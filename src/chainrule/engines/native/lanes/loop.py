@@ -17,6 +17,7 @@ from ..emit.driver import flush_denormals
 from ..emit.ir import Module
 from ..emit.types import FLOAT64, INT32, INT64, PTR, Value, literal
 from ..lower.buffers import ALIGNMENT
+from ..lower.checks import refuse
 from ..lower.plan import prepare
 from ..target import Target
 from .cost import Estimate, estimate
@@ -75,7 +76,8 @@ def compile_lanes(
     blocks = _blocks(steps[0], plan.lanes, state_varies, differences.scalars)
     firsts = [0 if kind.trains else len(kinds[0].step.sums) for kind in kinds]
     columns = max(first + len(kind.step.sums) for first, kind in zip(firsts, kinds, strict=True))
-    scratch = Scratch(-(-8 * plan.lanes * columns // ALIGNMENT) * ALIGNMENT)
+    totals = -(-8 * plan.lanes * columns // ALIGNMENT) * ALIGNMENT
+    scratch = Scratch(totals + ALIGNMENT, note=totals)
     for graph in graphs:
         scratch.add_constants(graph)
     scratch.bytes = scratch.fixed
@@ -90,7 +92,7 @@ def compile_lanes(
     for first, kind in zip(firsts, kinds, strict=True):
         for number in range(len(kind.step.sums)):
             counts[first + number] = kind.count
-    _Driver(module, plan.lanes, kinds, variants, counts).write()
+    _Driver(module, plan.lanes, kinds, variants, counts, scratch).write()
     machine = jit.compile(module.text(), target)
     seconds = time.perf_counter() - started
     return LaneLoop(machine, plan, blocks, scratch, columns, list(data), seconds)
@@ -135,7 +137,9 @@ class _Driver:
         kinds: Sequence[Kind],
         variants: Sequence[Variant],
         counts: Sequence[int],
+        scratch: Scratch,
     ) -> None:
+        self.memory = scratch
         self.lanes, self.kinds, self.variants, self.counts = lanes, kinds, variants, counts
         params = [(name, PTR) for name in _POINTERS] + [(name, INT64) for name in _NUMBERS]
         self.function = module.function("run", params, exported=True)
@@ -206,6 +210,9 @@ class _Driver:
         """Leave when the stop word is set."""
         function = self.function
         asked = function.value(f"load volatile i64, ptr {self.given['stop'].text}, align 8", INT64)
+        if self.memory.checks:
+            note = function.load(self.given["scratch"], INT64, self.memory.note // 8)
+            asked = function.value(f"or i64 {asked.text}, {note.text}", INT64)
         going = function.fresh("going")
         stop = function.compare("ne", asked, 0)
         function.line(f"br i1 {stop.text}, label %{self.leave}, label %{going}")
@@ -341,6 +348,9 @@ class LaneLoop:
 
         Returns:
             Whether it came to its end.
+
+        Raises:
+            IndexRangeError: an index was outside of its axis; the op is named.
         """
         if self._function is None:
             kinds = [ctypes.c_void_p] * len(_POINTERS) + [ctypes.c_int64] * len(_NUMBERS)
@@ -350,6 +360,9 @@ class LaneLoop:
         pointers = [array.ctypes.data for array in arrays]
         numbers = (*groups, self.stride, len(slots), each, short, len(plan))
         self._function(*pointers, *numbers)
+        note = private[self.scratch.note : self.scratch.note + 16].view(np.int64)
+        if note[0]:
+            refuse(self.scratch.checks[int(note[0]) - 1], int(note[1]))
         return not stop[0]
 
 

@@ -15,9 +15,10 @@ from ....ops import shape
 from ...program import Step
 from ..emit.ir import Module
 from ..emit.memory import extract, memory_type
-from ..emit.shuffle import vector_of
-from ..emit.types import FLOAT64, PTR, Value, literal
+from ..emit.shuffle import fold_lanes, vector_of
+from ..emit.types import FLOAT64, INT64, PTR, Value, literal
 from ..lower.buffers import ALIGNMENT, Buffer
+from ..lower.checks import is_check
 from ..lower.memory import place
 from ..lower.support import form
 from ..lower.views import axes_under, dense, under
@@ -79,12 +80,16 @@ class Scratch:
     """A thread's private memory: totals, constants, then what the steps compute.
 
     Attributes:
-        fixed: bytes of totals and constants.
+        fixed: bytes of totals, note and constants.
+        note: where two int64 tell of a bad index: which check it failed, from 1, and the index.
         constants: offset and content of each constant array.
+        checks: the checks of indices, as they are numbered.
         bytes: all of it.
     """
 
     fixed: int
+    note: int = 0
+    checks: list[Node] = field(default_factory=list)
     constants: dict[Node, tuple[int, Array]] = field(default_factory=dict)
     bytes: int = 0
 
@@ -137,6 +142,7 @@ class StepWriter:
         self._gather()
         for node in kept:
             write_node(self.writer, node)
+        self._note_bad_indices()
         self._report()
         self._update()
         self.function.ret()
@@ -221,6 +227,22 @@ class StepWriter:
         return found
 
     # -- outputs --
+    def _note_bad_indices(self) -> None:
+        """Leave a note where an index was outside of its axis; the loop then ends."""
+        w, e = self.writer, self.writer.e
+        for check in filter(is_check, self.variant.graph.outputs):
+            self.memory.checks.append(check)
+            flag, bad = (w.value(check, (place,)) for place in range(2))
+            bad = e.select(e.ne(flag, 0), bad, -(1 << 63))
+            if bad.lanes:
+                flag, bad = fold_lanes(e, e.max, flag), fold_lanes(e, e.max, bad)
+
+            def tell(number: int = len(self.memory.checks), bad: Value = bad) -> None:
+                self.function.store(literal(number, INT64), self.scratch, self.memory.note // 8)
+                self.function.store(bad, self.scratch, self.memory.note // 8 + 1)
+
+            self.function.when(e.ne(flag, 0), tell)
+
     def _report(self) -> None:
         """Add the step's sums, as float64, to their totals."""
         w, e = self.writer, self.writer.e

@@ -248,6 +248,21 @@ def _copied(
     w.each(part.shape, one)
 
 
+def _check_index(w: Writer, node: Node) -> None:
+    """Whether an index is outside of its axis, and which."""
+    index, e = node.inputs[0], w.e
+
+    def turn(place: Index, carried: list[Value]) -> list[Value]:
+        flag, bad = carried
+        number = e.cast_to(w.value(index, place), "int64")
+        wrong = e.lor(e.lt(number, 0), e.ge(number, node.attrs["size"]))
+        return [e.select(wrong, 1, flag), e.select(wrong, number, bad)]
+
+    found = w.fold(index.shape, [w.zero(node)] * 2, turn)
+    for place, value in enumerate(found):
+        w.keep(node, (place,), value)
+
+
 RULES: dict[str, Callable[[Writer, Node], None]] = {
     "sum": _sum,
     "amax": _amax,
@@ -258,6 +273,7 @@ RULES: dict[str, Callable[[Writer, Node], None]] = {
     "random_bits": _random_bits,
     "concat": _concat,
     "pad": _pad,
+    "check_index": _check_index,
 }
 
 

@@ -179,6 +179,16 @@ def raise_for(checks: Iterable[Check], arena: Array, steps: int) -> None:
             raise IndexRangeError(check.message(bad, steps))
 
 
+def refuse(check: Node, bad: int) -> None:
+    """Raise for an index that a check found.
+
+    Raises:
+        IndexRangeError: naming the op, its layer, its line, and the index.
+    """
+    attrs = check.attrs
+    raise IndexRangeError(_message(attrs["name"], bad, attrs["size"], attrs["place"]))
+
+
 def is_check(node: Node) -> bool:
     """Whether a node is a check."""
     return node.op is CHECK
