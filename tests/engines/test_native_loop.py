@@ -14,9 +14,6 @@ from native_graphs import Trained
 import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines import Step, native
-from chainrule.engines.native.lower import arena as arenas
-from chainrule.engines.native.lower import buffers
-from chainrule.engines.native.lower.driver import HEADER
 from chainrule.errors import DTypeError, EngineError, ShapeError
 from chainrule.graph.graph import Graph
 from chainrule.graph.node import INPUT, Node, make_aval
@@ -173,32 +170,6 @@ def test_states_that_are_read_after_they_would_be_overwritten() -> None:
         a, b = b, a + b @ x
     np.testing.assert_allclose(loop.read(0), a, rtol=1e-4)
     np.testing.assert_allclose(loop.read(1), b, rtol=1e-4)
-
-
-def test_nothing_is_written_outside_of_its_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffers, "GUARD", 128)
-    kept_lives = arenas.lifetimes
-
-    def forever(phases: Any, by_task: bool) -> Any:
-        found = kept_lives(phases, by_task)
-        for buffer in found:
-            buffer.first, buffer.last = 0, 1 << 30
-        return found
-
-    monkeypatch.setattr(arenas, "lifetimes", forever)
-    work, arrays = trained("adam", 0.2), data()
-    made, step = work.trace(*(array[:100] for array in arrays))
-    loop = native.compile_loop([step], arrays, threads=2)
-    for number, handle in enumerate(made.captured):
-        loop.write(number, handle.node.value())
-    arena = loop._built.arena
-    every = {a.buffer for p in loop._built.planned for t in p.tasks for a in t.arguments}
-    inside = [b for b in every if b.pointer is None and b.offset >= HEADER]
-    guards = [arena[b.offset + b.bytes - 128 : b.offset + b.bytes] for b in inside]
-    for guard in guards:
-        guard[:] = 0xA5
-    loop.run(order(), np.zeros(3, np.int32), [getter() for getter in made.getters])
-    assert len(guards) > 20 and all((guard == 0xA5).all() for guard in guards)
 
 
 def test_a_loop_stops_after_the_step_it_is_at() -> None:

@@ -26,7 +26,11 @@ Array = np.ndarray[Any, Any]
 
 
 def compile_loop(
-    steps: Sequence[Step], data: Sequence[Array], *, threads: int | None = None
+    steps: Sequence[Step],
+    data: Sequence[Array],
+    *,
+    threads: int | None = None,
+    guards: bool | None = None,
 ) -> Loop:
     """Compile a training loop: one native function over all steps and epochs.
 
@@ -37,21 +41,29 @@ def compile_loop(
             change while the loop runs. Data of another dtype than the step's is converted as it is
             gathered.
         threads: how many threads; by default as many as the work is worth.
+        guards: whether to look for writes outside of arrays after each task, a debug mode; None: as
+            ``CHAINRULE_GUARDS`` in the environment says.
 
     Raises:
         EngineError: when an op has no form on this engine, naming the op, its layer and its line.
         ShapeError: when the data or the variants do not fit each other.
     """
-    return Loop(_Planner(steps, data, threads).build(), steps)
+    return Loop(_Planner(steps, data, threads, guards).build(), steps)
 
 
 class _Planner:
     """Plans the variants of a loop on what they share."""
 
-    def __init__(self, steps: Sequence[Step], data: Sequence[Array], threads: int | None) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        data: Sequence[Array],
+        threads: int | None,
+        guards: bool | None,
+    ) -> None:
         self.steps = list(steps)
         self.data = [np.ascontiguousarray(array) for array in data]
-        self.workshop = Workshop(threads)
+        self.workshop = Workshop(threads, guards)
         self.state: list[Buffer] = []
         self.sources = [data_buffer(array, k) for k, array in enumerate(self.data)]
         self.indices = Buffer("indices", (1 << 40,), int32, (1,), pointer="indices")

@@ -28,6 +28,7 @@ from .lower.driver import (
     write_loop,
     write_step,
 )
+from .lower.guards import enabled, write_look
 from .lower.plan import Planned, plan
 from .lower.tasks import Task
 from .pace import Pace
@@ -121,6 +122,9 @@ class Built:
             ran, share = self._enter(threads, *left)
             self._pace.note(threads, ran, time.perf_counter() - started, share)
             done += ran
+            if self.layout.guards is not None:
+                tasks = [task.label for each in self.planned for task in each.leaves]
+                self.layout.guards.raise_for(self.arena, tasks)
             if self.checks:
                 self._refuse_bad_index(done)
             if self._words()[0]:
@@ -148,7 +152,7 @@ class Built:
         What a call needs is made ready once, so that a small graph costs little more than itself.
         """
         stopped = self._words()
-        if self._pace.counts == (1,):
+        if self._pace.counts == (1,) and self.layout.guards is None:
             nothing = np.zeros(1, np.float64)
             places = [
                 array.ctypes.data for array in (self.arena, steps, steps, nothing, nothing, steps)
@@ -199,10 +203,13 @@ class Workshop:
 
     Args:
         threads: how many threads; None for as many as the work is worth.
+        guards: whether guard zones are watched (see :mod:`.lower.guards`); None: as the environment
+            says.
     """
 
-    def __init__(self, threads: int | None) -> None:
+    def __init__(self, threads: int | None, guards: bool | None = None) -> None:
         self.threads = threads
+        self.guarded = enabled() if guards is None else guards
         self.module = Module(Target.host())
         self.tables: dict[int, Buffer] = {}
         self.kernels: dict[Any, Kernel] = {}
@@ -255,7 +262,7 @@ class Workshop:
         started = time.perf_counter()
         threads = self._threads(planned)
         kept = kept_buffers([*state, *results], planned)
-        layout = lay_out(kept, planned, threads)
+        layout = lay_out(kept, planned, threads, self.guarded)
         self.add_time("memory", started)
         started = time.perf_counter()
         self.outside = outside
@@ -299,6 +306,11 @@ class Workshop:
         clocks: Mapping[Task | None, int],
     ) -> None:
         """Write the functions of the steps, and the loop over them."""
+        look = None
+        if layout.guards is not None and not clocks:
+            tasks = [task for each in planned for task in each.leaves]
+            numbers = {task: number for number, task in enumerate(tasks)}
+            look = (write_look(self.module, layout.guards), numbers)
         for name, each in zip(loop.steps, planned, strict=True):
             used = {
                 argument.buffer.root.pointer for task in each.tasks for argument in task.arguments
@@ -310,6 +322,7 @@ class Workshop:
                 {name: entry for name, entry in self.outside.items() if name in used},
                 (layout.scratch_start, layout.scratch),
                 clocks,
+                look,
             )
             write_step(self.module, code)
         write_loop(self.module, loop)

@@ -31,6 +31,7 @@ def compile_graph(
     threads: int | None = None,
     state: Sequence[tuple[int, int]] = (),
     lasting: Collection[int] = (),
+    guards: bool | None = None,
 ) -> Program:
     """Compile a graph into one native function.
 
@@ -42,6 +43,8 @@ def compile_graph(
             and is not among the arrays of a call; its output is read by :meth:`Program.read`.
         lasting: positions of inputs that stay the same array for many calls, and are read where
             they lie however small they are.
+        guards: whether to look for writes outside of arrays after each task, a debug mode; None: as
+            ``CHAINRULE_GUARDS`` in the environment says.
 
     Returns:
         A program: called with one array for each input, it gives one array for each output.
@@ -60,13 +63,14 @@ def compile_graph(
         >>> program(np.zeros(3, np.float32))
         [array([1., 1., 1.], dtype=float32)]
     """
-    workshop = Workshop(threads)
+    workshop = Workshop(threads, guards)
     started = time.perf_counter()
     prepared, rewrites = prepare(graph, set(range(len(graph.outputs))))
     workshop.add_time("simplify", started)
     replaced = dict(state)
     inputs = [
-        _input_buffer(node, k, k in replaced, k in lasting) for k, node in enumerate(graph.inputs)
+        _input_buffer(node, k, k in replaced or workshop.guarded, k in lasting)
+        for k, node in enumerate(graph.inputs)
     ]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
     updates = [(graph.inputs[source], prepared.outputs[output]) for source, output in state]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .buffers import ALIGNMENT, Buffer
 from .driver import HEADER
+from .guards import ZONE, Guards, lay_zones
 from .memory import lifetimes, place, place_kept, total_bytes
 from .plan import Planned
 from .tasks import leaves
@@ -27,6 +28,7 @@ class Layout:
         unshared: what they would need without sharing.
         scratch: a thread's private memory.
         total: everything.
+        guards: the zones that nobody may write, in debug mode.
     """
 
     kept: int
@@ -34,6 +36,7 @@ class Layout:
     unshared: int
     scratch: int
     total: int
+    guards: Guards | None = None
 
     @property
     def scratch_start(self) -> int:
@@ -52,24 +55,42 @@ def kept_buffers(shared: Iterable[Buffer], planned: Sequence[Planned]) -> list[B
     return list(found)
 
 
-def lay_out(kept: Sequence[Buffer], planned: Sequence[Planned], threads: int) -> Layout:
+def lay_out(
+    kept: Sequence[Buffer], planned: Sequence[Planned], threads: int, guarded: bool = False
+) -> Layout:
     """Give every buffer its offset.
 
     Args:
         kept: the buffers that outlive a step.
         planned: the steps; their own buffers share one region, since one step runs at a time.
         threads: how many threads run.
+        guarded: whether guard zones lie behind everything, and nothing shares memory.
     """
-    end = place_kept(kept, HEADER)
+    zone = ZONE if guarded else 0
+    for buffer in kept:
+        buffer.guard = zone if buffer.offset < 0 else 0
+    end = place_kept(kept, HEADER + zone)
     steps, unshared, scratch = end, 0, 0
+    every = list(kept)
     for each in planned:
         buffers = lifetimes(each.phases, by_task=threads == 1)
-        steps = max(steps, place(buffers, end))
+        if guarded:
+            every += buffers
+            for buffer in buffers:
+                buffer.guard, buffer.first, buffer.last = zone, 0, 0
+        steps = max(steps, place(buffers, steps if guarded else end))
         unshared = max(unshared, total_bytes(buffers))
         for task in leaves(each.tasks):
             if task.kernel is not None:
                 scratch = max(scratch, -(-task.kernel.scratch // ALIGNMENT) * ALIGNMENT)
-    return Layout(end, steps - end, unshared, scratch, steps + scratch * threads)
+    scratch += zone
+    total = steps + scratch * threads
+    made = Layout(end, steps - end, unshared, scratch, total)
+    if not guarded:
+        return made
+    private = [(steps + scratch * k, steps + scratch * (k + 1)) for k in range(threads)]
+    guards = lay_zones(every, private, total)
+    return replace(made, total=guards.end, guards=guards)
 
 
 def allocate(layout: Layout, kept: Sequence[Buffer]) -> Array:
@@ -80,6 +101,8 @@ def allocate(layout: Layout, kept: Sequence[Buffer]) -> Array:
     for buffer in kept:
         if buffer.contents is not None:
             buffer.view(arena)[...] = buffer.contents
+    if layout.guards is not None:
+        layout.guards.fill(arena)
     return arena
 
 

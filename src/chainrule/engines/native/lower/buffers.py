@@ -12,7 +12,6 @@ from ....graph.node import Node
 from .views import dense
 
 ALIGNMENT = 64
-GUARD = 0  # bytes left free behind each buffer; tests watch them
 
 
 @dataclass(eq=False)
@@ -57,6 +56,7 @@ class Buffer:
         offset: byte offset in the arena, set by the memory plan; or in the outside memory, -1
             being its beginning.
         first, last: the span of plan positions in which it is in use.
+        guard: bytes left free behind it, which nobody may write.
     """
 
     label: str
@@ -72,6 +72,7 @@ class Buffer:
     offset: int = -1
     first: int = -1
     last: int = -1
+    guard: int = 0
 
     @property
     def root(self) -> Buffer:
@@ -89,13 +90,17 @@ class Buffer:
         return found, start
 
     @property
-    def bytes(self) -> int:
-        """Bytes from the first to the last element, in whole cache lines."""
+    def size(self) -> int:
+        """Bytes from the first to the last element."""
         if 0 in self.shape:
-            return ALIGNMENT
+            return 0
         reach = sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        size = (reach + 1) * self.dtype.itemsize
-        return -(-size // ALIGNMENT) * ALIGNMENT + GUARD
+        return (reach + 1) * self.dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in the arena: whole cache lines, at least one, and the guard."""
+        return max(1, -(-self.size // ALIGNMENT)) * ALIGNMENT + self.guard
 
     def touch(self, position: int) -> None:
         """Note that it is in use at a position of the plan."""

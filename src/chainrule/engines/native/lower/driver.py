@@ -37,6 +37,8 @@ class StepCode:
         scratch: offset of the threads' scratch in the arena, and bytes for each.
         clocks: where in the arena the cycles of each task (None: of waiting) are added up on the
             first thread; empty when nothing is timed.
+        look: the function that looks for writes outside of arrays after each task, in debug mode,
+            and the tasks' numbers.
     """
 
     name: str
@@ -45,6 +47,7 @@ class StepCode:
     outside: Mapping[str, int]
     scratch: tuple[int, int] = (0, 0)
     clocks: Mapping[Task | None, int] = field(default_factory=dict)
+    look: tuple[str, Mapping[Task, int]] | None = None
 
 
 class _Writer:
@@ -168,6 +171,9 @@ class _Writer:
             self._steps(task.steps)
         else:
             self._timed(task, lambda: self._untimed(task))
+            if self.code.look is not None:
+                name, numbers = self.code.look
+                self.function.call(name, [self.arena, self.function.i64(1 + numbers[task])])
 
     def _steps(self, steps: Steps) -> None:
         """A loop over time; every thread is in it."""
