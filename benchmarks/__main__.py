@@ -11,7 +11,10 @@ import sys
 from ._measure import heading
 from .speed import run as speed
 
-ALL = ("eager", "tutorials", "overhead", "speed", "limits", "tables", "mnist", "ulp")
+ALL = (
+    *("eager", "convolution_eager", "tutorials", "overhead", "speed", "limits", "tables"),
+    *("mnist", "ulp"),
+)
 
 
 def main(names: list[str]) -> int:

@@ -21,13 +21,14 @@ def heading() -> str:
 
 
 def interleaved(
-    jobs: dict[str, Callable[[], int]], repeats: int = REPEATS
+    jobs: dict[str, Callable[[], int]], repeats: int = REPEATS, pause: float = 0.0
 ) -> dict[str, tuple[float, float]]:
     """Time jobs in turn, so that a slow spell of the machine meets them all.
 
     Args:
         jobs: name to a function that runs some steps and returns how many.
         repeats: rounds; one more is run first and not counted.
+        pause: seconds before each turn, in which another side's threads go to sleep.
 
     Returns:
         Name to (median seconds a step, least seconds a step).
@@ -35,6 +36,7 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for round_number in range(repeats + 1):
         for name, job in jobs.items():
+            time.sleep(pause)
             start = time.perf_counter()
             steps = job()
             seconds = (time.perf_counter() - start) / steps
