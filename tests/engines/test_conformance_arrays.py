@@ -207,3 +207,17 @@ def test_reductions_of_nothing(name: str, shape: tuple[int, ...]) -> None:
     with wide():
         other = compute(CASES[name], jax_, [array], attrs)
     agree(name, found, other, dtypes.float32)
+
+
+@pytest.mark.parametrize("dtype", op_cases.FLOATS, ids=lambda one: one.name)
+@pytest.mark.parametrize("other", [0.0, -0.0, 1.5])
+def test_a_choice_keeps_the_bits_of_what_it_takes(dtype: dtypes.DType, other: float) -> None:
+    """Large arrays beside a number, which NumPy's engine takes by bits where it is zero."""
+    rng = np.random.default_rng(0)
+    values = SPECIAL[rng.integers(0, len(SPECIAL), (3, 1000, 2))].astype(dtype.np)
+    for yes in (values, values[:, ::-1, :1].repeat(2, 2), values.transpose(2, 1, 0)):
+        mask = rng.random(yes.shape) < 0.5
+        number = np.asarray(other, dtype.np)
+        found = numpy_.where(mask, yes, number)
+        expected = np.where(mask, yes, number)
+        assert found.dtype == expected.dtype and found.tobytes() == expected.tobytes()

@@ -22,7 +22,7 @@ from . import _depthwise_numpy as depthwise
 from ._borders_numpy import Array, Ints, Pairs, inside, offsets, padded
 
 # Bytes of windows that are laid out at once, whatever the number of images.
-_WORKSPACE = 1 << 22
+_WORKSPACE = 1 << 20
 
 
 class _Layout:
@@ -55,7 +55,8 @@ class _Layout:
         self.steps = -(-lengths[0] // self.phases) if first else 1
         self.first = self.counts[0] if first else 1
         self.rest = self.counts[first:]
-        self.padded = (self.steps * self.phases, *lengths[1:]) if first else tuple(lengths)
+        self.first_length = self.steps * self.phases if first else lengths[0]
+        self.across = tuple(lengths[first:])
         self.bytes = itemsize * self.groups * self.depth * self.phases * self.steps
         self.bytes *= prod(self.rest)
 
@@ -72,7 +73,7 @@ class _Layout:
 
     def border(self, x: Array) -> Array:
         """The images with their border, the first axis filled up to whole strides."""
-        more = self.padded[0] - (self.size[0] + sum(self.padding[0]))
+        more = self.first_length - (self.size[0] + sum(self.padding[0]))
         (low, high), *others = self.padding
         return padded(x, ((low, high + more), *others))
 
@@ -103,6 +104,26 @@ class _Layout:
         for k in range(self.outer):
             start, phase = divmod(k * self.dilation[0], self.phases) if self.outer > 1 else (0, 0)
             yield phase, slice(start * width, (start + self.first) * width)
+
+    def moved(self) -> Iterator[tuple[slice, ...]]:
+        """What each element of the inner axes meets, on those axes."""
+        skipped = len(self.window) - len(self.inner)
+        return offsets(self.inner, self.rest, self.stride[skipped:], self.dilation[skipped:])
+
+    def place_images(self, out: Array, total: Array) -> None:
+        """Write bordered images (channels, phases, steps, n, \\*inner axes) to their places."""
+        turned = total.transpose(3, 0, 1, 2, *range(4, total.ndim))
+        if self.outer == 1:
+            out[...] = turned[:, :, 0, 0][(..., *inside(self.size, self.padding))]
+            return
+        rest = inside(self.size[1:], self.padding[1:])
+        low = self.padding[0][0]
+        for phase in range(self.phases):
+            # The first step of this phase that lies on the image, and where it lies.
+            start = -(-(low - phase) // self.phases)
+            own = out[:, :, start * self.phases + phase - low :: self.phases]
+            steps = slice(start, start + own.shape[2])
+            own[...] = turned[(slice(None), slice(None), phase, steps, *rest)]
 
     def weight(self, w: Array) -> Array:
         """The weight as a matrix for each element of the first axis: (outer, G, O, depth)."""
@@ -173,36 +194,30 @@ def convolution_input(
     if depthwise.fits(groups, w.shape[1], w.shape[0] // groups):
         return depthwise.convolution_input(g, w, *at, groups, size)
     lay = _layout(size, w.shape, w.shape[0], at, groups, g.itemsize)
-    channels = w.shape[1] * groups
-    out: Array = np.zeros((len(g), channels, *lay.padded), g.dtype)
-    rows = lay.weight(w).swapaxes(2, 3)
-    skipped = len(lay.window) - len(lay.inner)
-    moves = [one[skipped:] for one in (lay.inner, stride, dilation)]
+    channels, rows = w.shape[1] * groups, lay.weight(w).swapaxes(2, 3)
+    out = np.empty((len(g), channels, *size), g.dtype)
     for part in lay.chunks(len(g)):
         n = part.stop - part.start
-        values = lay.values(g[part])
-        if lay.outer == 1:
-            columns = np.matmul(rows[0], values)
-        else:
-            shape = (groups, lay.depth, lay.phases, lay.steps * n * prod(lay.rest))
-            columns = np.zeros(shape, g.dtype)
-            for row, (phase, own) in zip(rows, lay.meets(n), strict=True):
-                columns[:, :, phase, own] += np.matmul(row, values)
+        columns = _columns_of(rows, lay.values(g[part]), lay, n)
         terms = columns.reshape(channels, prod(lay.inner), lay.phases, lay.steps, n, *lay.rest)
-        target = _target(out[part], lay)
-        for k, where in enumerate(offsets(lay.inner, lay.rest, moves[1], moves[2])):
-            target[(..., *where)] += terms[:, k]
-    cropped: Array = out[(..., *inside(size, padding))]
-    return cropped
+        total: Array = np.zeros((channels, *terms.shape[2:5], *lay.across), g.dtype)
+        for k, where in enumerate(lay.moved()):
+            total[(..., *where)] += terms[:, k]
+        lay.place_images(out[part], total)
+    return out
 
 
-def _target(out: Array, lay: _Layout) -> Array:
-    """Images as their columns are laid out: (channels, phases, steps, n, \\*inner axes), a view."""
+def _columns_of(rows: Array, values: Array, lay: _Layout, n: int) -> Array:
+    """The transpose of the products: what values give to each element of their windows."""
     if lay.outer == 1:
-        return out.transpose(1, 0, *range(2, out.ndim))[:, None, None]
-    n, channels = out.shape[:2]
-    parts = out.reshape(n, channels, lay.steps, lay.phases, *out.shape[3:])
-    return parts.transpose(1, 3, 2, 0, *range(4, parts.ndim))
+        return np.matmul(rows[0], values)
+    width = lay.steps * n * prod(lay.rest)
+    columns: Array = np.zeros((lay.groups, lay.depth, lay.phases, width), values.dtype)
+    term = np.empty((lay.groups, lay.depth, values.shape[2]), values.dtype)
+    for row, (phase, own) in zip(rows, lay.meets(n), strict=True):
+        np.matmul(row, values, out=term)
+        columns[:, :, phase, own] += term
+    return columns
 
 
 def convolution_weight(

@@ -66,7 +66,8 @@ _BITS: dict[int, Any] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 def where(condition: Array, yes: Array, no: Array) -> Array:
     """Elements of ``yes`` where the condition holds, of ``no`` elsewhere."""
-    if no.ndim == 0 and yes.dtype.kind == "f" and condition.shape == yes.shape:
+    large = condition.shape == yes.shape and yes.size > _SMALL
+    if large and no.ndim == 0 and yes.dtype.kind == "f":
         kind = _BITS.get(yes.itemsize)
         if kind is not None and no.dtype == yes.dtype and not no.view(kind).item():
             # Zero elsewhere: bits taken or left, many times as fast as NumPy's choice.
