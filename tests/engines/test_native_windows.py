@@ -15,13 +15,29 @@ from chainrule import ops
 from chainrule.dtypes import DType, float32, float64
 from chainrule.engines import native
 from chainrule.engines import numpy as reference
-from chainrule.engines.native.kernels.channels import channelwise, largest, spread, summed
+from chainrule.engines.native.kernels.channels import channelwise, largest, summed
 from chainrule.engines.native.kernels.common import Operand
 from chainrule.engines.native.kernels.convolution import Weights, convolution, panel_of
+from chainrule.engines.native.kernels.places import (
+    Behind,
+    input_behind_pool,
+    weights_behind_pool,
+)
+from chainrule.engines.native.kernels.spread import spread
 from chainrule.engines.native.kernels.weights import convolution_weights
 from chainrule.engines.native.kernels.windows import Frame, Windows
+from chainrule.engines.native.lower.fuse import fuse
+from chainrule.engines.native.lower.plan import prepare
 from chainrule.engines.native.lower.simplify import simplify
-from chainrule.engines.native.lower.window_ops import CONVOLVE, POOL, SPREAD, WEIGH
+from chainrule.engines.native.lower.window_ops import (
+    CONVOLVE,
+    CONVOLVE_PLACES,
+    CONVOLVE_POOL,
+    POOL,
+    SPREAD,
+    WEIGH,
+    WEIGH_PLACES,
+)
 from chainrule.errors import EngineError
 from chainrule.graph.graph import Graph
 from chainrule.tensor import Tensor
@@ -235,6 +251,77 @@ def test_a_chain_of_layers_and_its_gradients() -> None:
 
     shapes = ((3, 1, 12, 10), (16, 1, 3, 3), (8, 16, 3, 3), (8 * 3 * 3, 4))
     check(function, *(draw(shape, float32) * np.float32(0.3) for shape in shapes))
+
+
+LINE = Windows(2, (1, 1, 40), (1, 1, 19), (1, 1, 4), (1, 1, 2), (1, 1, 2), (0, 0, 3))
+POOLED = [
+    (Windows(3, (1, 9, 10), (1, 9, 10), (1, 5, 5), ONES, ONES, (0, 2, 2)), (1, 2, 2), 1, 16),
+    (Windows(2, (1, 8, 9), (1, 6, 7), (1, 3, 3), ONES, ONES, ZEROS), (1, 3, 2), 16, 8),
+    (Windows(2, (4, 6, 4), (4, 6, 4), (3, 3, 3), ONES, ONES, ONES), (2, 2, 2), 5, 3),
+    (LINE, (1, 1, 4), 7, 9),
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("number", range(len(POOLED)))
+def test_gradients_behind_max_pooling(number: int, target: str) -> None:
+    """Sums over the places of maxima alone, against those over everything."""
+    at, window, channels, outputs = POOLED[number]
+    dtype = float64 if number == 1 else float32
+    places = tuple(n // k for n, k in zip(at.places, window, strict=True))
+    pool = Windows(at.images, at.places, places, window, window, ONES, ZEROS)
+    behind = Behind(at, pool, channels, outputs)
+    x = draw((at.images * at.rows, channels), dtype)
+    y = draw((at.images * at.outputs, outputs), dtype)
+    code = POOL.array(np, y, at=pool, what="code")
+    g, w = draw(code.shape, dtype), draw((outputs, *at.window, channels), dtype)
+    operands = {
+        "g": Operand(dtype, (outputs, 1)),
+        "codes": Operand(cr.dtypes.uint8, (outputs, 1)),
+    }
+    compiled = Compiled(
+        lambda module: weights_behind_pool(
+            module, behind=behind, x=Operand(dtype, (channels, 1)), **operands, parts=2
+        ),
+        TARGETS[target],
+    )
+    out = np.full((2, outputs, *at.window, channels), np.nan, dtype.np)
+    made = compiled([x, g, code, out], 2, splits=[1])[-1]
+    close(made, WEIGH_PLACES.array(np, x, g, code, at=at, pool=pool, parts=2), dtype)
+    compiled = Compiled(
+        lambda module: input_behind_pool(
+            module, behind=behind, **operands, outputs=[Operand(dtype, (channels, 1))]
+        ),
+        TARGETS[target],
+    )
+    out = np.full((at.images * at.rows, channels), np.nan, dtype.np)
+    made = compiled([g, code, w, out], at.images, splits=[1])[-1]
+    close(made, CONVOLVE_PLACES.array(np, g, code, w, at=at, pool=pool), dtype)
+
+
+def test_behind_pooling_neither_the_convolution_nor_its_gradient_is_stored() -> None:
+    def function(x: Any, w: Any, b: Any) -> Any:
+        y = pooled((convolved(x, w) + b.reshape(1, -1, 1, 1)).relu())
+        s = (y * y).sum()
+        return (y, *cr.grad(s, [x, w, b]))
+
+    arrays = draw((3, 4, 8, 8), float32), draw((8, 4, 3, 3), float32), draw((8,), float32)
+    check(function, *arrays)
+    graph, rewrites = prepare(traced(function, *arrays), set(range(4)))
+    assert rewrites["mask_before_spread"] and rewrites["sum_of_spread"]
+    names = {node.op.name for node in graph.nodes()}
+    assert {"convolve_pool", "convolve_places", "weigh_places"} <= names
+    assert not {"convolve_rows", "spread_rows"} & names
+    kinds = [c.kind for c in fuse(graph).clusters() if c.anchor and c.anchor.op is CONVOLVE_POOL]
+    assert kinds == ["window"]  # maxima, their codes, bias and ReLU are one kernel
+
+
+def test_a_result_that_others_read_is_stored() -> None:
+    def function(x: Any, w: Any) -> Any:
+        y = convolved(x, w)
+        return pooled(y), y
+
+    check(function, draw((2, 3, 6, 6), float32), draw((4, 3, 3, 3), float32))
 
 
 def test_maxima_where_windows_overlap_and_of_nothing_but_infinities() -> None:

@@ -20,7 +20,7 @@ from ..emit.memory import load_points, memory_type
 from ..emit.types import Value
 from ..target import Target
 from .broadcast import Broadcast
-from .channels import channelwise, weighted
+from .channels import Channelwise, Ends, channelwise, largest, weighted
 from .common import Body, Kernel, Operand, Span, numbered, parameters, spans
 from .tiles import Ending, Problem, Tile
 from .windows import Frame, Windows
@@ -95,25 +95,93 @@ def convolution(
         ends = body or (lambda _, y: y)
         return channelwise(module, "depthwise", frame, ["w"], core, operands, outputs, ends)
     tile = choose(module.target, frame, weights)
-    problem = Problem(
+    problem = _problem(frame, weights, tile, operands, outputs, body)
+    names = ["x", "w", *numbered("in", len(operands)), *numbered("out", len(outputs))]
+    names += ["scratch"] if frame.bytes else []
+
+    def write(function: Function) -> None:
+        last = 2 + len(problem.tailing)
+        scratch = function.params[last] if frame.bytes else None
+        ends = function.params[2:last]
+        _Convolution(function, problem, frame, weights, tile, ends, scratch).write()
+
+    name = module.shared("convolution", parameters(names, ()), write)
+    return Kernel(name, tuple(names), (), "images", scratch=frame.bytes, form="direct")
+
+
+def convolution_pooled(
+    module: Module,
+    *,
+    at: Windows,
+    pool: Windows,
+    kinds: Sequence[str],
+    x: Operand,
+    weights: Weights,
+    outputs: Sequence[Operand],
+    operands: Sequence[Operand] = (),
+    body: Body | None = None,
+) -> Kernel:
+    """Add a kernel for a convolution of which only windows' largest elements are wanted.
+
+    The convolution of one image stays in scratch memory.
+
+    Args:
+        module, at, x, weights: as for :func:`convolution`.
+        pool: the pooling's windows, on the convolution's places.
+        kinds: what is wanted of each window, as for :func:`.channels.largest`.
+        outputs, operands: strides along (pooled place, output).
+        body: ``body(e, *kinds, *operands)`` returns one value for each output.
+
+    Returns:
+        The kernel: pointers x, w, operands, outputs, scratch; split along images.
+    """
+    frame = Frame(at, weights.channels * weights.groups, x)
+    tile, held = choose(module.target, frame, weights), Operand(x.dtype, (weights.outputs, 1))
+    problem = _problem(frame, weights, tile, [], [held], None)
+    image = Frame(pool, weights.outputs, held)
+    size = -(-at.outputs * weights.outputs * x.dtype.itemsize // 64) * 64
+    names = ["x", "w", *numbered("in", len(operands)), *numbered("out", len(outputs)), "scratch"]
+
+    def write(function: Function) -> None:
+        whole, scratch = function.params[len(names) - 1], None
+        if frame.bytes:
+            scratch = function.offset(whole, size)
+        ends = Ends(
+            function,
+            operands,
+            outputs,
+            function.params[2 : len(names) - 1],
+            body or (lambda _, *values: values),
+        )
+        walk = Channelwise(function, image, [], largest(list(kinds)), ends)
+        work = _Convolution(function, problem, frame, weights, tile, [whole], scratch)
+        work.write(lambda number: walk.image(number, whole))
+
+    name = module.shared("convolution.pooled", parameters(names, ()), write)
+    return Kernel(name, tuple(names), (), "images", scratch=size + frame.bytes, form="direct")
+
+
+def _problem(
+    frame: Frame,
+    weights: Weights,
+    tile: Tile,
+    operands: Sequence[Operand],
+    outputs: Sequence[Operand],
+    body: Body | None,
+) -> Problem:
+    """The convolution as a product of places by outputs."""
+    dtype = frame.source.dtype
+    return Problem(
         weights.each,
-        Operand(x.dtype, (frame.strides[2] * at.stride[2], 1)),
-        Operand(x.dtype, (weights.panel, 1)),
+        Operand(dtype, (frame.strides[2] * frame.at.stride[2], 1)),
+        Operand(dtype, (weights.panel, 1)),
         None,
         tuple(operands),
         tuple(outputs),
         body or (lambda _, y: y),
         tile.rows,
-        weights.channels * at.taps,
+        weights.channels * frame.at.taps,
     )
-    names = ["x", "w", *numbered("in", len(operands)), *numbered("out", len(outputs))]
-    names += ["scratch"] if frame.bytes else []
-
-    def write(function: Function) -> None:
-        _Convolution(function, problem, frame, weights, tile).write()
-
-    name = module.shared("convolution", parameters(names, ()), write)
-    return Kernel(name, tuple(names), (), "images", scratch=frame.bytes, form="direct")
 
 
 def choose(target: Target, frame: Frame, weights: Weights) -> Tile:
@@ -147,27 +215,39 @@ class _Convolution(Broadcast):
     """Writes one kernel."""
 
     def __init__(
-        self, function: Function, problem: Problem, frame: Frame, weights: Weights, tile: Tile
+        self,
+        function: Function,
+        problem: Problem,
+        frame: Frame,
+        weights: Weights,
+        tile: Tile,
+        ends: Sequence[Value],
+        scratch: Value | None,
     ) -> None:
-        count = len(problem.tailing)
         x, w = function.params[:2]
-        self.ends = function.params[2 : 2 + count]
-        super().__init__(function, problem, Ending(function, problem, self.ends), x, w, x)
+        super().__init__(function, problem, Ending(function, problem, ends), x, w, x)
         self.frame, self.weights, self.tiling = frame, weights, tile
-        self.scratch = function.params[2 + count] if frame.bytes else None
+        self.ends, self.scratch = ends, scratch
         self.start, self.stop = function.params[-2:]
         self.line, self.panel = x, w
 
-    def write(self) -> None:
-        """Images, groups, panels of outputs, lines, tiles."""
+    def write(self, behind: Callable[[Value], None] | None = None) -> None:
+        """Images, groups, panels of outputs, lines, tiles.
+
+        Args:
+            behind: writes what follows each image, whose result then lies where the first would.
+        """
         function, frame = self.function, self.frame
         frame.begin(function, self.scratch)
 
         def image(number: Value, _: list[Value]) -> None:
             base = frame.image(function, self.a, number, self.scratch)
+            here = number if behind is None else function.i64(0)
             function.loop(
-                0, self.weights.groups, 1, [], lambda group, _: self._group(number, base, group)
+                0, self.weights.groups, 1, [], lambda group, _: self._group(here, base, group)
             )
+            if behind is not None:
+                behind(number)
 
         function.loop(self.start, self.stop, 1, [], image, guard=True)
         function.ret()

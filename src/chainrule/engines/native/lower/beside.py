@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ....graph.node import Node
 from .cluster import Cluster, reads
+from .window_ops import CONVOLVE_POOL, POOL
 
 if TYPE_CHECKING:
     from .fuse import Fusion
@@ -34,6 +35,23 @@ def merge_columns(fusion: Fusion) -> None:
                     alike.remove(second)
                     if second in fusion.first:  # the larger took the smaller in
                         first = second
+
+
+def merge_maxima(fusion: Fusion) -> None:
+    """Make one cluster of the largest elements of windows and of their codes."""
+    groups: dict[tuple[object, ...], list[Node]] = defaultdict(list)
+    for node in fusion.owner:
+        if node.op in (POOL, CONVOLVE_POOL) and node.attrs["what"] in ("value", "code"):
+            alike = tuple(value for name, value in node.attrs.items() if name != "what")
+            groups[(node.op, *node.inputs, *alike)].append(node)
+    for nodes in groups.values():
+        first = fusion.owner[nodes[0]]
+        for node in nodes[1:]:
+            second = fusion.owner[node]
+            apart = not (_follows(fusion, first, second) or _follows(fusion, second, first))
+            if apart and first.axes[nodes[0]] == second.axes[node] and first.space == second.space:
+                fusion.merge_beside(first, second)
+                first = fusion.owner[node]
 
 
 def _fits(fusion: Fusion, first: Cluster, second: Cluster) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ....graph.graph import Graph
 from ....graph.node import Node
 from ....ops.scan import PICK
-from .beside import merge_columns
+from .beside import merge_columns, merge_maxima
 from .cluster import Cluster, Space, is_computed, is_free, reads, single
 from .support import form
 from .views import Axes, under
@@ -333,6 +333,7 @@ def fuse(graph: Graph) -> Fusion:
     fusion.sink()
     fusion.grow()
     merge_columns(fusion)
+    merge_maxima(fusion)
     return fusion
 
 

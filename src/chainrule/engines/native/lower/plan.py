@@ -21,6 +21,7 @@ from .fuse import Fusion, fuse, stored
 from .joins import Buffers, lay_buffers
 from .loops import lower_all
 from .lowering import copy_task, write_sums
+from .pooled import pool_behind
 from .recompute import recompute
 from .schedule import phases
 from .settle import settle
@@ -91,7 +92,7 @@ def prepare(graph: Graph, owned: set[int]) -> tuple[Graph, dict[str, int]]:
         owned: positions of outputs that need memory of their own.
     """
     simplified, rewrites = simplify(graph)
-    return recompute(settle(simplified, owned)), rewrites
+    return recompute(settle(pool_behind(simplified), owned)), rewrites
 
 
 def plan(

@@ -22,7 +22,13 @@ from ....xp import numpy_
 from .build import COPY, Builder, constant_array, is_leaf, scalar_of
 from .ordering import order_by_rank, running_sum
 from .support import form
-from .window_rewrites import WINDOW_REWRITES, map_of_rows, reduction_of_rows
+from .window_rewrites import (
+    WINDOW_REWRITES,
+    map_of_rows,
+    mask_before_spread,
+    reduction_of_rows,
+    sum_of_spread,
+)
 
 FOLDED_ELEMENTS = 4096  # larger constants are not worth the memory and the time of compiling
 ONE_HOT_LIMIT = 4096  # longest axis on which an indexed read is a masked sum of the row
@@ -491,7 +497,7 @@ REWRITES = {
     "sub": (minus_zero,),
     "div": (over_power_of_two,),
     "pow": (small_power,),
-    "where": (same_branches,),
+    "where": (same_branches, mask_before_spread),
     "reshape": (reshape_to_same,),
     "permute": (permute_to_same, transposed_product),
     "expand": (expand_to_same,),
@@ -505,6 +511,7 @@ REWRITES = {
         reduce_kept,
         sum_of_uniform,
         reduction_of_rows,
+        sum_of_spread,
         reduce_single_axes,
     ),
     "amax": (reduce_kept, reduction_of_rows, reduce_single_axes),

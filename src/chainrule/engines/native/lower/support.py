@@ -52,8 +52,11 @@ SUPPORT: dict[str, str] = {
     **dict.fromkeys(("scan", "pick"), "loop"),
     **dict.fromkeys(("detach", "custom"), "decomposed"),
     **dict.fromkeys(_WINDOWS, "decomposed"),
-    **dict.fromkeys(("convolve_rows", "pool_rows", "spread_rows"), "window"),
-    "weigh_rows": "alone",
+    **dict.fromkeys(
+        ("convolve_rows", "pool_rows", "spread_rows", "convolve_places", "convolve_pool"),
+        "window",
+    ),
+    **dict.fromkeys(("weigh_rows", "weigh_places"), "alone"),
 }
 
 REFUSED = (

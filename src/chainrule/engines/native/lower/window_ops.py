@@ -36,6 +36,12 @@ def _pooled(x: Aval, *, at: Windows, what: str) -> Aval:
     return make_aval((at.images * at.outputs, x.shape[1]), kind)
 
 
+def _pooled_convolution(
+    x: Aval, w: Aval, *, at: Windows, pool: Windows, groups: int, what: str
+) -> Aval:
+    return _pooled(_convolved(x, w, at=at, groups=groups), at=pool, what=what)
+
+
 def _spread(g: Aval, *codes: Aval, at: Windows) -> Aval:
     assert g.shape[0] == at.images * at.outputs, (g, at)
     return make_aval((at.images * at.rows, g.shape[1]), g.dtype)
@@ -110,6 +116,12 @@ def _pool(xp: Any, x: Array, *, at: Windows, what: str) -> Array:
     return made.reshape(-1, x.shape[1])
 
 
+def _convolve_pool(
+    xp: Any, x: Array, w: Array, *, at: Windows, pool: Windows, groups: int, what: str
+) -> Array:
+    return _pool(xp, _convolve(xp, x, w, at=at, groups=groups), at=pool, what=what)
+
+
 def _places(code: Array, at: Windows) -> Array:
     total = np.zeros_like(code)
     taps = np.unravel_index(code, at.window)
@@ -138,4 +150,47 @@ WEIGH = Op(name="weigh_rows", infer=_weights, array=_weigh, text="Σ {0} ⋆ {1}
 POOL = Op(name="pool_rows", infer=_pooled, array=_pool, text="windows of {0}")
 SPREAD = Op(name="spread_rows", infer=_spread, array=_spread_back, text="{0} over its windows")
 
-ALL = (CONVOLVE, WEIGH, POOL, SPREAD)
+
+def _weights_placed(
+    x: Aval, g: Aval, code: Aval, *, at: Windows, pool: Windows, parts: int
+) -> Aval:
+    return make_aval((parts, g.shape[1], *at.window, x.shape[1]), x.dtype)
+
+
+def _input_placed(g: Aval, code: Aval, w: Aval, *, at: Windows, pool: Windows) -> Aval:
+    return make_aval((at.images * at.rows, w.shape[-1]), g.dtype)
+
+
+def _weigh_placed(
+    xp: Any, x: Array, g: Array, code: Array, *, at: Windows, pool: Windows, parts: int
+) -> Array:
+    whole = _spread_back(xp, g, code, at=pool)
+    return np.moveaxis(_weigh(xp, x, whole, at=at, groups=1, parts=parts), -1, 1)
+
+
+def _convolve_placed(
+    xp: Any, g: Array, code: Array, w: Array, *, at: Windows, pool: Windows
+) -> Array:
+    whole = _spread_back(xp, g, code, at=pool).reshape(at.images, *at.places, -1)
+    lengths = [max(f, a + n) for f, a, n in zip(at.frame, at.low, at.size, strict=True)]
+    frames = np.zeros((at.images, *lengths, w.shape[-1]), g.dtype)
+    for tap, each in zip(_taps(at), w.reshape(w.shape[0], at.taps, -1).swapaxes(0, 1), strict=True):
+        frames[tap] += whole @ each
+    inside = tuple(slice(a, a + n) for a, n in zip(at.low, at.size, strict=True))
+    return frames[(slice(None), *inside)].reshape(-1, w.shape[-1])
+
+
+WEIGH_PLACES = Op(
+    name="weigh_places", infer=_weights_placed, array=_weigh_placed, text="Σ {0} ⋆ {1} at {2}"
+)
+CONVOLVE_PLACES = Op(
+    name="convolve_places", infer=_input_placed, array=_convolve_placed, text="{0} at {1} ⋆ᵀ {2}"
+)
+CONVOLVE_POOL = Op(
+    name="convolve_pool",
+    infer=_pooled_convolution,
+    array=_convolve_pool,
+    text="max of windows of {0} ⋆ {1}",
+)
+
+ALL = (CONVOLVE_POOL, WEIGH_PLACES, CONVOLVE_PLACES, CONVOLVE, WEIGH, POOL, SPREAD)

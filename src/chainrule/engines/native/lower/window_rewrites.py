@@ -15,13 +15,17 @@ from ....ops import index as i
 from ....ops import reduction, shape
 from ..kernels.convolution import panel_of
 from ..kernels.windows import Triple, Windows
-from .build import COPY, Builder
+from .build import COPY, Builder, scalar_of
 from .support import form
-from .window_ops import CONVOLVE, POOL, SPREAD, WEIGH
+from .window_ops import CONVOLVE, CONVOLVE_PLACES, POOL, SPREAD, WEIGH, WEIGH_PLACES
 
+_COMPARED = ("gt", "ge", "lt", "le", "eq", "ne")
 # Bytes that sums of a weight's gradient may take for all parts together, and the most parts.
 _PARTS_BYTES = 4 << 20
 _MOST_PARTS = 16
+# Gradients are taken at pooled places alone where these are so many times fewer, and told apart by
+# so few codes.
+_FEW_PLACES, _FEW_CODES = 2, 16
 
 TOO_MANY_AXES = (
     "the native engine has windows of one to three spatial axes.\n"
@@ -175,8 +179,15 @@ def transposed_of_rows(b: Builder, node: Node) -> Node | None:
         _triple(low, 0),
         forward.stride,
     )
+    rows = rows_of(b, g)
+    if _is_placed(rows, forward, attrs["groups"]):
+        pool, (values, code) = rows.attrs["at"], rows.inputs
+        parted = b.reshape(w, (*w.shape[:2], *at.window))
+        each = b.make(COPY, b.permute(parted, (0, 2, 3, 4, 1)))
+        y = b.make(CONVOLVE_PLACES, values, code, each, at=forward, pool=pool)
+        return image_of(b, y, node.shape)
     packed = _packed_back(b, w, at.window, attrs["groups"])
-    y = b.make(CONVOLVE, rows_of(b, g), packed, at=at, groups=attrs["groups"])
+    y = b.make(CONVOLVE, rows, packed, at=at, groups=attrs["groups"])
     return image_of(b, y, node.shape)
 
 
@@ -189,12 +200,30 @@ def weight_of_rows(b: Builder, node: Node) -> Node | None:
     groups = attrs["groups"]
     at = _windows(x.shape[0], x.shape[2:], g.shape[2:], attrs["kernel"], attrs)
     size = node.size * node.dtype.itemsize
+    rank = len(attrs["kernel"])
     parts = max(1, min(_MOST_PARTS, at.images, _PARTS_BYTES // size))
-    sums = b.make(WEIGH, rows_of(b, x), rows_of(b, g), at=at, groups=groups, parts=parts)
+    rows = rows_of(b, g)
+    if _is_placed(rows, at, groups):
+        pool, (values, code) = rows.attrs["at"], rows.inputs
+        x = rows_of(b, x)
+        sums = b.make(WEIGH_PLACES, x, values, code, at=at, pool=pool, parts=parts)
+        whole = b.make(reduction.SUM, sums, axes=(0,), keepdims=True)
+        plain = b.reshape(whole, (sums.shape[1], *attrs["kernel"], sums.shape[-1]))
+        return b.permute(plain, (0, rank + 1, *range(1, rank + 1)))
+    sums = b.make(WEIGH, rows_of(b, x), rows, at=at, groups=groups, parts=parts)
     whole = b.make(reduction.SUM, sums, axes=(0,), keepdims=True)
     plain = b.reshape(whole, (*attrs["kernel"], *sums.shape[4:]))
-    rank = len(attrs["kernel"])
     return b.permute(plain, (rank + 1, rank, *range(rank)))
+
+
+def _is_placed(g: Node, at: Windows, groups: int) -> bool:
+    """Whether a convolution's gradient is zero but at one place of each of few windows."""
+    if g.op is not SPREAD or len(g.inputs) != 2 or groups != 1:
+        return False
+    pool = g.attrs["at"]
+    few = pool.outputs * _FEW_PLACES <= pool.rows and pool.taps <= _FEW_CODES
+    # A border could be named by a code where a window holds nothing but infinities.
+    return few and pool.is_bare and pool.size == at.places and min(at.low) >= 0
 
 
 # -- pooling -------------------------------------------------------------------------------------
@@ -253,6 +282,31 @@ def max_pool_back_of_rows(b: Builder, node: Node) -> Node | None:
     flat = (*lead, count)
     added = b.make(i.SCATTER_ADD, b.reshape(g, flat), b.reshape(places, flat), axis=2, size=length)
     return b.reshape(added, node.shape)
+
+
+def mask_before_spread(b: Builder, node: Node) -> Node | None:
+    """(values at maxima of x if x > c else 0) = (values if the maxima > c else 0) at the same."""
+    condition, back, other = node.inputs
+    if back.op is not SPREAD or len(back.inputs) != 2 or scalar_of(other) != 0:
+        return None
+    values, code = back.inputs
+    compared = condition.op.name in _COMPARED and condition.inputs[0] is code.inputs[0]
+    if not compared or scalar_of(condition.inputs[1]) is None or code.op is not POOL:
+        return None
+    best = b.make(POOL, code.inputs[0], at=back.attrs["at"], what="value")
+    met = b.make(condition.op, best, condition.inputs[1], **condition.attrs)
+    return b.make(
+        SPREAD, b.where(met, values, b.constant(0, values.dtype)), code, at=back.attrs["at"]
+    )
+
+
+def sum_of_spread(b: Builder, node: Node) -> Node | None:
+    """The sum of values that were added to their windows' maxima = the sum of the values."""
+    back = node.inputs[0]
+    whole = node.attrs["axes"] == (0,) and node.attrs["keepdims"]
+    if back.op is not SPREAD or len(back.inputs) != 2 or not whole:
+        return None
+    return b.make(reduction.SUM, back.inputs[0], axes=(0,), keepdims=True)
 
 
 def window_spread_of_rows(b: Builder, node: Node) -> Node | None:

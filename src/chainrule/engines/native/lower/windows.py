@@ -6,9 +6,11 @@ from collections.abc import Callable
 from math import prod
 
 from ....graph.node import Node
-from ..kernels.channels import channelwise, largest, spread, summed
+from ..kernels.channels import channelwise, largest, summed
 from ..kernels.common import Kernel, Operand
-from ..kernels.convolution import Weights, convolution
+from ..kernels.convolution import Weights, convolution, convolution_pooled
+from ..kernels.places import Behind, input_behind_pool, weights_behind_pool
+from ..kernels.spread import spread
 from ..kernels.weights import convolution_weights
 from ..kernels.windows import Frame, Windows
 from .buffers import Buffer, Place
@@ -43,8 +45,8 @@ class _Rows:
         return Argument(self.buffer, self.offset, row * rows, (), ((row, rows), (column, columns)))
 
 
-def _ends(context: Context, cluster: Cluster, anchor: Node) -> Points:
-    return points(context, cluster, {}, given=(anchor,))
+def _ends(context: Context, cluster: Cluster, *anchors: Node) -> Points:
+    return points(context, cluster, {}, given=anchors)
 
 
 def _end_operands(
@@ -135,26 +137,27 @@ def _weigh(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
 
 
 def _pool(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
-    at, what = anchor.attrs["at"], anchor.attrs["what"]
+    at = anchor.attrs["at"]
     x = _Rows(context, anchor.inputs[0])
-    behind = _ends(context, cluster, anchor)
+    anchors, kinds = _anchors(cluster, anchor)
+    behind = _ends(context, cluster, *anchors)
     operands, outputs = _end_operands(cluster, anchor, behind)
     kernel = context.kernel(
         _pooling,
-        behind.code(anchor),
+        behind.code(*anchors),
         at=at,
-        what=what,
+        kinds=kinds,
         channels=anchor.shape[1],
         x=x.operand,
         operands=operands,
         outputs=outputs,
-        body=behind.body(anchor),
+        body=behind.body(*anchors),
     )
     arguments = [
         x.argument(at.rows, anchor.shape[1]),
         *_end_arguments(cluster, anchor, behind, at.outputs),
     ]
-    label = f"{'sums' if what == 'sum' else 'maxima'} of {_size(at, anchor.shape[1])}"
+    label = f"{'sums' if kinds == ['sum'] else 'maxima'} of {_size(at, anchor.shape[1])}"
     return [Task(f"{label} by {_window(at)}", kernel, arguments, (), at.images)]
 
 
@@ -162,7 +165,7 @@ def _pooling(
     module: object,
     *,
     at: Windows,
-    what: str,
+    kinds: list[str],
     channels: int,
     x: Operand,
     operands: list[Operand],
@@ -170,9 +173,45 @@ def _pooling(
     body: Callable[..., object],
 ) -> Kernel:
     """The kernel of one kind of pooling."""
-    frame = Frame(at, channels, x, 0.0 if what == "sum" else float("-inf"))
-    core = summed if what == "sum" else largest([what])
+    is_sum = kinds == ["sum"]
+    frame = Frame(at, channels, x, 0.0 if is_sum else float("-inf"))
+    core = summed if is_sum else largest(kinds)
     return channelwise(module, "pool", frame, [], core, operands, outputs, body)  # type: ignore[arg-type]
+
+
+def _anchors(cluster: Cluster, anchor: Node) -> tuple[list[Node], list[str]]:
+    """The anchors of a cluster of maxima, and what each is of its windows."""
+    anchors = [node for node in cluster.axes if node.op is anchor.op]
+    return anchors, [node.attrs["what"] for node in anchors]
+
+
+def _convolve_pool(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
+    at, pool = anchor.attrs["at"], anchor.attrs["pool"]
+    x, w = _Rows(context, anchor.inputs[0]), anchor.inputs[1]
+    panels, *_, channels, panel = w.shape
+    anchors, kinds = _anchors(cluster, anchor)
+    behind, held = _ends(context, cluster, *anchors), context.buffers[under(w)]
+    operands, outputs = _end_operands(cluster, anchor, behind)
+    kernel = context.kernel(
+        convolution_pooled,
+        behind.code(*anchors),
+        at=at,
+        pool=pool,
+        kinds=kinds,
+        x=x.operand,
+        weights=Weights(channels, panels * panel, panel, anchor.attrs["groups"]),
+        operands=operands,
+        outputs=outputs,
+        body=behind.body(*anchors),
+    )
+    arguments = [
+        x.argument(at.rows, anchor.inputs[0].shape[1]),
+        Argument(held, 0, 0, (), ((1, prod(w.shape)),)),
+        *_end_arguments(cluster, anchor, behind, pool.outputs),
+    ]
+    work = 2 * at.images * at.outputs * panels * panel * channels * at.taps
+    label = f"maxima of convolution {_size(at, channels)} to {panels * panel} by {_window(at)}"
+    return [Task(label, kernel, arguments, (), at.images, flops=work)]
 
 
 def _spread(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
@@ -199,9 +238,67 @@ def _spread(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
     return [Task(label, kernel, arguments, (), at.images)]
 
 
+def _weigh_places(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
+    at, pool, parts = (anchor.attrs[name] for name in ("at", "pool", "parts"))
+    x, g, code = (_Rows(context, source) for source in anchor.inputs)
+    behind = Behind(at, pool, anchor.shape[-1], anchor.shape[1])
+    kernel = context.kernel(
+        weights_behind_pool,
+        None,
+        behind=behind,
+        x=x.operand,
+        g=g.operand,
+        codes=code.operand,
+        parts=parts,
+    )
+    out, each = context.buffers[anchor], anchor.size // parts
+    arguments = [
+        *(Argument(part.buffer, part.offset, 0) for part in (x, g, code)),
+        Argument(out, 0, each, (), ((1, each),), True, False),
+    ]
+    size = f"{_size(at, behind.channels)} to {behind.outputs} by {_window(at)}"
+    label = f"weights of convolution {size} at maxima"
+    return [Task(label, kernel, arguments, (), parts, flops=_placed_work(behind))]
+
+
+def _placed_work(behind: Behind) -> int:
+    """Operations at the pooled places of all images."""
+    return 2 * behind.pool.images * behind.pool.outputs * behind.outputs * behind.size
+
+
+def _convolve_places(context: Context, cluster: Cluster, anchor: Node) -> list[Task]:
+    at, pool = anchor.attrs["at"], anchor.attrs["pool"]
+    g, code = (_Rows(context, source) for source in anchor.inputs[:2])
+    w = anchor.inputs[2]
+    behind, held = _ends(context, cluster, anchor), context.buffers[under(w)]
+    operands, outputs = _end_operands(cluster, anchor, behind)
+    what = Behind(at, pool, anchor.shape[1], w.shape[0])
+    kernel = context.kernel(
+        input_behind_pool,
+        behind.code(anchor),
+        behind=what,
+        g=g.operand,
+        codes=code.operand,
+        operands=operands,
+        outputs=outputs,
+        body=behind.body(anchor),
+    )
+    arguments = [
+        *(part.argument(pool.outputs, what.outputs) for part in (g, code)),
+        Argument(held, 0, 0, (), ((1, prod(w.shape)),)),
+        *_end_arguments(cluster, anchor, behind, at.rows),
+    ]
+    label = f"input of convolution {_size(at, what.channels)} from {what.outputs} by {_window(at)}"
+    work = _placed_work(what)
+    return [Task(f"{label} at maxima", kernel, arguments, (), at.images, flops=work)]
+
+
 _KINDS: dict[str, Callable[[Context, Cluster, Node], list[Task]]] = {
     "convolve_rows": _convolve,
     "weigh_rows": _weigh,
     "pool_rows": _pool,
     "spread_rows": _spread,
+    "convolve_pool": _convolve_pool,
+    "weigh_places": _weigh_places,
+    "convolve_places": _convolve_places,
 }
