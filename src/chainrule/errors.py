@@ -46,6 +46,10 @@ class EngineError(ChainruleError, RuntimeError):
     """An engine that cannot run what it was given."""
 
 
+class MemoryLimitError(ChainruleError, MemoryError):
+    """A program that needs more memory than there is; nothing of it was allocated."""
+
+
 class DataError(ChainruleError, ValueError):
     """Data that cannot be read, or does not hold what was asked of it."""
 

@@ -15,7 +15,14 @@ from . import jit
 from .emit.driver import LATE
 from .emit.ir import Module
 from .kernels.common import Kernel
-from .lower.arena import Layout, allocate, copied, kept_buffers, lay_out
+from .lower.arena import (
+    Layout,
+    allocate,
+    copied,
+    kept_buffers,
+    lay_out,
+    refuse_too_large,
+)
 from .lower.buffers import Buffer
 from .lower.checks import raise_for
 from .lower.driver import (
@@ -263,6 +270,7 @@ class Workshop:
         threads = self._threads(planned)
         kept = kept_buffers([*state, *results], planned)
         layout = lay_out(kept, planned, threads, self.guarded)
+        refuse_too_large(layout)
         self.add_time("memory", started)
         started = time.perf_counter()
         self.outside = outside

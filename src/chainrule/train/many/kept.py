@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...engines.capacity import available_memory
 from ...errors import OptionError
 from ...io.arrays import Array
 
@@ -70,22 +70,6 @@ def refuse_too_large(history: int, weights: int) -> None:
             f"  expected: at most {size_text(free)}, which is free now\n"
             "  fix: history='last', or history=100 for every hundredth epoch, or fewer trainings"
         )
-
-
-def available_memory() -> int | None:
-    """Bytes that programs can still take; None where the system does not say.
-
-    Example:
-        >>> available_memory() is None or available_memory() > 0
-        True
-    """
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
 
 
 def size_text(count: float) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ....errors import MemoryLimitError
+from ...capacity import available_memory
 from .buffers import ALIGNMENT, Buffer
 from .driver import HEADER
 from .guards import ZONE, Guards, lay_zones
@@ -91,6 +93,39 @@ def lay_out(
     private = [(steps + scratch * k, steps + scratch * (k + 1)) for k in range(threads)]
     guards = lay_zones(every, private, total)
     return replace(made, total=guards.end, guards=guards)
+
+
+_CHECKED_FROM = 1 << 26  # bytes; asking the system how much there is takes time
+
+_TOO_LARGE = (
+    "the compiled program needs more memory than there is.\n"
+    "  given: {total:,} bytes: {kept:,} for parameters, results and constants, {steps:,} for the"
+    " arrays of a step, {scratch:,} for threads\n"
+    "  expected: at most {free:,} bytes, which are free now\n"
+    "  fix: a smaller batch, or a smaller network; engine='numpy' frees arrays while it runs"
+)
+
+
+def refuse_too_large(layout: Layout) -> None:
+    """Refuse a program that does not fit into memory, before anything is allocated.
+
+    Raises:
+        MemoryLimitError: says what it needs, and how much there is.
+    """
+    if layout.total < _CHECKED_FROM:
+        return
+    free = available_memory()
+    if free is not None and layout.total > free:
+        scratch = layout.total - layout.scratch_start
+        raise MemoryLimitError(
+            _TOO_LARGE.format(
+                total=layout.total,
+                kept=layout.kept,
+                steps=layout.steps,
+                scratch=scratch,
+                free=free,
+            )
+        )
 
 
 def allocate(layout: Layout, kept: Sequence[Buffer]) -> Array:
