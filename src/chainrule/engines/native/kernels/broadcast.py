@@ -12,6 +12,8 @@ from ..emit.types import PTR, Value, of
 from .common import Span, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, over_rows
 
+# B of so many bytes is far enough away that its next panel is asked for ahead of time.
+_FAR = 1 << 16
 Pieces = Callable[[Value], list[Span]]
 
 
@@ -22,6 +24,9 @@ def write_broadcast(function: Function, problem: Problem, tile: Tile, by_columns
     ending = Ending(function, problem, function.params[2 : 2 + tailing])
     *extents, start, stop = function.params[2 + tailing :]
     form = Broadcast(function, problem, ending, a, b, extents[-1])
+    apart = problem.b.strides[1] == 1 and problem.b.strides[0] > tile.columns
+    if apart and problem.depth * problem.n * problem.dtype.itemsize > _FAR:
+        form.width = tile.columns
     if by_columns:
         _columns(function, form, tile, extents[0], start, stop)
     else:
@@ -101,6 +106,8 @@ class Broadcast:
         self.a, self.b, self.depth = a, b, depth
         self.lanes = function.target.lanes(problem.dtype)
         self.type = of(problem.dtype)
+        # Columns from one panel to the next, where the panels' lines lie apart.
+        self.width = 0
         self._buffer: Value | None = None
         if ending is not None and ending.lines() > LONG_BODY:
             size = function.target.registers * self.lanes
@@ -170,8 +177,16 @@ def accumulate(
     column: Value | int,
     pieces: list[Span],
     start: list[Value],
+    ahead: int = 0,
 ) -> list[Value]:
-    """Run k over a tile; returns its sums, row by row."""
+    """Run k over a tile; returns its sums, row by row.
+
+    Args:
+        form: the product.
+        row, rows, column, pieces: the tile.
+        start: what the sums start from.
+        ahead: columns from this panel of B to one that is asked for meanwhile; 0 for none.
+    """
     function, problem = form.function, form.problem
     (a_row, a_depth), (b_depth, b_column) = problem.a.strides, problem.b.strides
     element = form.type.element
@@ -183,6 +198,8 @@ def accumulate(
         along_b = function.anchor(function.offset(panel, function.mul(k, b_depth), element))
         done = []
         vectors = []
+        if ahead:
+            function.prefetch(function.offset(along_b, ahead, element))
         for span in pieces:
             e = Emitter(function, span.lanes)
             at = function.offset(along_b, span.start * b_column, element)
