@@ -212,3 +212,42 @@ def test_not_a_number_reaches_its_row_and_no_other():
         made = compiled(arrays, stop, extents_of(compiled, m, k))[-1]
         assert np.isnan(made[3]).all()
         assert (np.delete(made, 3, 0) == k).all()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("layout", [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("shape", [(37, 19, 24), (5, 1, 9), (16, 64, 64)])
+def test_long_bodies_take_bias_numbers_and_operands_of_their_own_point(target, layout, shape):
+    """They run behind the sums in a function of their own, over whole rows in the dot form."""
+    m, n, k = shape
+    a, b = RNG.standard_normal((m, k)), RNG.standard_normal((k, n))
+    bias, each, rate = RNG.standard_normal(n), RNG.standard_normal((m, n)), RNG.standard_normal(1)
+    points = Operand(float32, (n, 1))
+
+    def body(e, c, x, number):
+        once = e.tanh(e.add(c, e.mul(x, number)))
+        return [once, e.sub(x, e.mul(e.tanh(e.mul(once, 2.0)), number))]
+
+    compiled = Compiled(
+        lambda module: product(
+            module,
+            n=n,
+            a=operand(float32, (m, k), layout[0]),
+            b=operand(float32, (k, n), layout[1]),
+            bias=Operand(float32, (0, 1)),
+            operands=[points, Operand(float32, (0, 0))],
+            outputs=[points, points],
+            body=body,
+            rows=m,
+            depth=k,
+        ),
+        TARGETS[target],
+    )
+    inputs = [stored(a, layout[0]), stored(b, layout[1]), bias, each, rate]
+    arrays = [np.asarray(x, np.float32) for x in inputs] + [np.zeros((m, n), np.float32)] * 2
+    by_columns = compiled.kernel.axis == "columns"
+    stop = n if by_columns else m
+    first, second = compiled(arrays, stop, extents_of(compiled, m, k), [stop // 2])[-2:]
+    once = np.tanh(a @ b + bias + each * rate)
+    np.testing.assert_allclose(first, once, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(second, each - np.tanh(2 * once) * rate, rtol=2e-4, atol=5e-5)

@@ -285,7 +285,9 @@ class Function:
 
     def prefetch(self, pointer: Value) -> None:
         """Ask for the cache line of a pointer, which need not point to memory."""
-        self.module.declare("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+        self.module.declare(
+            "declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)"
+        )
         self.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
 
     # -- control ---------------------------------------------------------------------------------

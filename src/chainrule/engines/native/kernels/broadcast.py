@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..emit.body import Emitter
 from ..emit.ir import Function
@@ -11,6 +10,7 @@ from ..emit.memory import first_lanes, load_points
 from ..emit.types import PTR, Value, of
 from .common import Span, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, over_rows
+from .turns import Block, finish
 
 # B of so many bytes is far enough away that its next panel is asked for ahead of time.
 _FAR = 1 << 16
@@ -144,30 +144,14 @@ class Broadcast:
         self, row: Value, rows: int, column: Value | int, pieces: list[Span], sums: list[Value]
     ) -> None:
         """A long body is written once, in a loop over the sums, not once for each of them."""
-        function, ending, element = self.function, self.ending, self.type.element
+        function, ending = self.function, self.ending
         assert ending is not None and self._buffer is not None
         buffer = self._buffer
         width = sum(span.lanes for span in pieces)
         for i, c in enumerate(sums):
             r, place = divmod(i, len(pieces))
             function.store(c, buffer, r * width + pieces[place].start)
-
-        def visit(r: Value, start: Value | int, span: Span) -> None:
-            at = function.offset(buffer, function.add(function.mul(r, width), start), element)
-            ending.begin(function.add(row, r), function.add(column, start))
-            c = function.load(at, self.type.with_lanes(span.lanes))
-            ending.finish(Emitter(function, span.lanes), c, 0, replace(span, start=0))
-
-        full = [span for span in pieces if span.part is None and span.lanes == self.lanes]
-
-        def line(r: Value, _: list[Value]) -> None:
-            if full:
-                end = len(full) * self.lanes
-                function.loop(0, end, self.lanes, [], lambda at, _: visit(r, at, full[0]))
-            for span in pieces[len(full) :]:
-                visit(r, span.start, span)
-
-        function.loop(0, rows, 1, [], line)
+        finish(function, ending, Block(buffer, width, row, rows, column, pieces))
 
 
 def accumulate(

@@ -11,6 +11,7 @@ from ..emit.shuffle import fold_many, take_lanes
 from ..emit.types import PTR, Value, of
 from .common import Operand, Span, power_above, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, dot_lanes
+from .turns import Block, finish
 
 # Sums that a kernel keeps until a long body runs over them, and the most rows of them.
 _KEPT = 8192
@@ -76,24 +77,9 @@ def _in_chunks(
         sums = _Dot(function, raw, Ending(function, raw, [origin]), a, b)
         _write_rows(sums, tile, (first, last))
 
-        def visit(row: Value, column: Value | int, span: Span) -> None:
-            ending.begin(row, column)
-            e = Emitter(function, span.lanes)
-            at = function.offset(origin, function.mul(row, width), type.element)
-            c = function.load(function.offset(at, column, type.element), type.with_lanes(e.lanes))
-            here = replace(span, start=0)
-            if problem.bias:
-                c = e.add(c, ending.start(e, 0, here))
-            ending.finish(e, c, 0, here)
-
-        def line(row: Value, _: list[Value]) -> None:
-            full = problem.n // lanes * lanes
-            whole = Span(0, lanes, lanes)
-            function.loop(0, full, lanes, [], lambda at, _: visit(row, at, whole))
-            for span in spans(full, problem.n - full, lanes):
-                visit(row, span.start, span)
-
-        function.loop(first, last, 1, [], line)
+        count = function.sub(last, first)
+        block = Block(kept, width, first, count, 0, spans(0, problem.n, lanes))
+        finish(function, ending, block, add_bias=problem.bias is not None)
 
     function.loop(start, stop, chunk, [], rows, guard=True)
 
