@@ -12,7 +12,7 @@ from ._measure import heading
 from .speed import run as speed
 
 ALL = (
-    *("eager", "convolution_eager", "tutorials", "overhead", "speed", "limits", "tables"),
+    *("eager", "convolution_eager", "tutorials", "overhead", "speed", "many", "limits", "tables"),
     *("mnist", "ulp"),
 )
 

@@ -177,7 +177,22 @@ def test_an_lstm_begins_to_learn_as_in_torch(shell: Shell, tmp_path: Path) -> No
         assert 2.25 < numbers(text)[-2] < 2.3016
 
 
+def test_the_map_of_trainings_is_drawn(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "map_of_trainings.py"), "24", "300"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.stdout.startswith("576 trainings over lr, momentum: finished, 300 epochs")
+    svg = (tmp_path / "map_of_trainings.svg").read_text(encoding="utf-8")
+    assert "576 trainings: loss after 300 epochs, by lr and momentum" in svg
+    assert (tmp_path / "map_of_trainings.png").stat().st_size > 10_000
+
+
 def test_every_example_is_tested() -> None:
     tested = {"matrices", "gradients", "linear_regression", "logistic_regression"}
-    tested |= {"feedforward_network", "recurrent_network", "lstm_network"}
+    tested |= {"feedforward_network", "recurrent_network", "lstm_network", "map_of_trainings"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested

@@ -12,5 +12,6 @@ from ._graph import graph as graph
 from ._layers import layers as layers
 from ._network import network as network
 from ._steps import steps as steps
+from ._trainings import trainings as trainings
 from ._view import View as View
 from ._weight import weight as weight

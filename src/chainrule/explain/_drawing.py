@@ -73,7 +73,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Picture:
-    """Numbers as pixels, shape (rows, columns).
+    """Numbers as pixels, shape (rows, columns); or colours, uint8 (rows, columns, 4), as they are.
 
     `signed` numbers take the colours "plus" and "minus", paler towards zero, where the paper shows
     through; others are ink from 0 (paper) to `limit` (full ink).

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import require
 from ._drawing import Box, Dot, Drawing, Group, Line, Mark, Picture, Text
-from ._svg import bends, rgba
+from ._svg import MARGIN, bends, rgba
 from ._theme import LIGHT
 
 DOTS_PER_INCH = 100.0
@@ -28,11 +28,12 @@ def to_figure(drawing: Drawing) -> Any:
     need_matplotlib()
     from matplotlib.figure import Figure
 
-    size = (drawing.width / DOTS_PER_INCH, drawing.height / DOTS_PER_INCH)
+    width, height = drawing.width + 2 * MARGIN, drawing.height + 2 * MARGIN
+    size = (width / DOTS_PER_INCH, height / DOTS_PER_INCH)
     figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor=LIGHT["paper"])
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, drawing.width)
-    axes.set_ylim(drawing.height, 0)
+    axes.set_xlim(-MARGIN, drawing.width + MARGIN)
+    axes.set_ylim(drawing.height + MARGIN, -MARGIN)
     axes.axis("off")
     for order, mark in enumerate(_flat(drawing.marks)):
         _draw(axes, mark, order + 1)

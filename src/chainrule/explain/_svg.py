@@ -150,7 +150,7 @@ def _arrow(line: Line) -> str:
 
 def _picture(picture: Picture) -> str:
     source = png_address(picture.pixels, picture.signed, picture.limit)
-    kind = "px" if picture.signed else "px mono"
+    kind = "px" if picture.signed or picture.pixels.ndim == 3 else "px mono"
     place = f'x="{number(picture.x)}" y="{number(picture.y)}"'
     size = f'width="{number(picture.width)}" height="{number(picture.height)}"'
     start = f'<image class="{kind}" {place} {size} preserveAspectRatio="none" href="{source}"'
@@ -161,8 +161,11 @@ def rgba(pixels: Array, signed: bool, limit: float | None = None) -> Array:
     """Turn numbers, shape (rows, columns), into uint8 colours, shape (rows, columns, 4).
 
     Transparent is zero, so that the paper shows through, light or dark. Unsigned numbers are black
-    ink; signed ones take one colour above zero and another below (see `_theme`).
+    ink; signed ones take one colour above zero and another below (see `_theme`). What is colours
+    already is left as it is.
     """
+    if np.ndim(pixels) == 3:
+        return np.ascontiguousarray(pixels, np.uint8)
     values = np.nan_to_num(np.asarray(pixels, np.float64))
     top = limit if limit else float(np.abs(values).max(initial=0.0)) or 1.0
     out = np.zeros((*values.shape, 4), np.uint8)
