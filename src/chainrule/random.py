@@ -7,6 +7,7 @@ engine gives the same bits, whatever order or number of threads they are made in
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from .errors import OptionError
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 # Blocks made at once: the working set stays in the second-level cache.
@@ -29,29 +30,46 @@ def philox_blocks(key: Array, first: int, count: int) -> Array:
     """``count`` blocks of four 32-bit words, from block number ``first``.
 
     Args:
-        key: uint32[2].
+        key: uint32[2]; or several keys, uint32[keys, 2].
         first: number of the first block, 0 or more; blocks are numbered by a 64-bit counter.
         count: how many blocks.
 
     Returns:
-        uint32[count, 4].
+        uint32[count, 4]; of several keys uint32[keys, count, 4].
 
     Example:
         >>> hex(philox_blocks(np.zeros(2, np.uint32), 0, 1)[0, 0])
         '0x6627e8d5'
     """
+    if key.ndim == 2:
+        return _blocks_of_keys(key, first, count)
     out = np.empty((count, 4), np.uint32)
     for start in range(0, count, _CHUNK):
         stop = min(start + _CHUNK, count)
-        _rounds(key, first + start, out[start:stop])
+        _rounds(np.uint64(key[0]), np.uint64(key[1]), first + start, out[start:stop])
     return out
 
 
-def _rounds(key: Array, first: int, out: Array) -> None:
-    counter = np.arange(out.shape[0], dtype=np.uint64) + np.uint64(first)
+def _blocks_of_keys(keys: Array, first: int, count: int) -> Array:
+    """As :func:`philox_blocks`, for several keys: as many at once as stay in the cache."""
+    out = np.empty((len(keys), count, 4), np.uint32)
+    wide = keys.astype(np.uint64)[:, :, None]
+    length = max(1, min(count, _CHUNK))
+    several = _CHUNK // length
+    for low in range(0, len(keys), several):
+        part = slice(low, low + several)
+        for start in range(0, count, length):
+            blocks = out[part, start : start + length]
+            _rounds(wide[part, 0], wide[part, 1], first + start, blocks)
+    return out
+
+
+def _rounds(k0: Any, k1: Any, first: int, out: Array) -> None:
+    """Fill blocks (..., count, 4); the words of the key are uint64, or uint64[keys, 1]."""
+    counter = np.arange(out.shape[-2], dtype=np.uint64) + np.uint64(first)
+    counter = np.broadcast_to(counter, out.shape[:-1])
     c0, c1 = counter & _LOW, counter >> _HALF
     c2, c3 = np.zeros_like(c0), np.zeros_like(c0)
-    k0, k1 = int(key[0]), int(key[1])
     for _ in range(10):
         np.multiply(c0, _M0, out=c0)
         np.multiply(c2, _M1, out=c2)
@@ -59,12 +77,12 @@ def _rounds(key: Array, first: int, out: Array) -> None:
         c0 &= _LOW
         c2 &= _LOW
         high1 ^= c1
-        high1 ^= np.uint64(k0)
+        high1 ^= k0
         high0 ^= c3
-        high0 ^= np.uint64(k1)
+        high0 ^= k1
         c0, c1, c2, c3 = high1, c2, high0, c0
-        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
-    out[:, 0], out[:, 1], out[:, 2], out[:, 3] = c0, c1, c2, c3
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    out[..., 0], out[..., 1], out[..., 2], out[..., 3] = c0, c1, c2, c3
 
 
 def stream_key(seed: int, stream: str) -> Array:
@@ -91,13 +109,23 @@ def stream_key(seed: int, stream: str) -> Array:
 @functools.lru_cache(maxsize=256)
 def _key(seed: int, stream: str) -> Array:
     """The key; asked for again at each fit of a trainer, so the newest are kept."""
-    words = np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32)
+    return stream_keys([seed], stream)[0]  # type: ignore[no-any-return]
+
+
+def stream_keys(seeds: Sequence[int], stream: str) -> Array:
+    """The keys of a named stream under several seeds: uint32[seeds, 2]; see :func:`stream_key`.
+
+    Example:
+        >>> bool((stream_keys([3, 4], "a")[1] == stream_key(4, "a")).all())
+        True
+    """
+    words = np.array([[seed & 0xFFFFFFFF, seed >> 32] for seed in seeds], dtype=np.uint32)
     name = stream.encode()
     # The name is folded in, eight bytes at a time; its length goes first, so that no name's
     # bytes begin another's.
     parts = [name[start : start + 8] for start in range(0, len(name), 8)]
     for number in (len(name), *(int.from_bytes(part, "little") for part in parts)):
-        words = philox_blocks(words, number, 1)[0, :2].copy()
+        words = philox_blocks(words, number, 1)[:, 0, :2].copy()
     return words
 
 
@@ -139,7 +167,7 @@ def normals(key: Array, counter: int, size: int) -> Array:
 
 
 def permutations(key: Array, counter: int, length: int, count: int = 1) -> Array:
-    """``count`` shuffles of ``range(length)``: int32[count, length].
+    """``count`` shuffles of ``range(length)``: int32[count, length]; of several keys one axis more.
 
     Shuffle number c is the order of (32-bit key, index), its keys being drawn from block
     ``counter + c * blocks_of(length)``: any of them can be made alone.
@@ -152,12 +180,13 @@ def permutations(key: Array, counter: int, length: int, count: int = 1) -> Array
     if length >= 2**31:
         raise OptionError(f"at most 2**31 - 1 examples can be shuffled; given: {length}")
     each = blocks_of(length)
-    words = philox_blocks(key, counter, each * count).reshape(count, each * 4)[:, :length]
+    shape = (*key.shape[:-1], count, each * 4)
+    words = philox_blocks(key, counter, each * count).reshape(shape)[..., :length]
     if length >= _LONG:
-        return np.stack([_order(row) for row in words])
+        return np.stack([_order(row) for row in words.reshape(-1, length)]).reshape(words.shape)
     tagged = words.astype(np.uint64) << _HALF
     tagged |= np.arange(length, dtype=np.uint64)
-    tagged.sort(axis=1)
+    tagged.sort(axis=-1)
     return (tagged & _LOW).astype(np.int32)
 
 

@@ -160,3 +160,16 @@ def test_masks_are_exact_thresholds() -> None:
     mask = g.below((1000,), 0.3)
     np.testing.assert_array_equal(mask.numpy(), words < round(0.3 * 2**32))
     assert g.below((10,), 1.0).all().item() and not g.below((10,), 0.0).any().item()
+
+
+@pytest.mark.parametrize(("keys", "length", "count"), [(3, 5, 7), (40, 6, 300), (2, 5000, 2)])
+def test_several_keys_are_each_key_by_itself(keys: int, length: int, count: int) -> None:
+    several = random.stream_keys(range(keys), "shuffle")
+    assert several.shape == (keys, 2)
+    blocks = random.philox_blocks(several, 9, count)
+    orders = random.permutations(several, 4, length, 3)
+    for number in range(keys):
+        key = random.stream_key(number, "shuffle")
+        assert (several[number] == key).all()
+        assert (blocks[number] == random.philox_blocks(key, 9, count)).all()
+        assert (orders[number] == random.permutations(key, 4, length, 3)).all()

@@ -61,11 +61,12 @@ class ArenaRunner:
         for place, each in enumerate(job.initial):
             loop.write(place, each.values[0 if each.index is None else each.index[number]])
         ledger = Ledger(train.layout, train.batching)
-        seed = job.starts.seeds[job.seeds[number]]
+        which = job.seeds[number]
+        key = job.starts.shuffles[which : which + 1]
         most = min(STEPS // train.batching.steps, ROWS // train.batching.used)
         checks: list[list[float]] = []
         for begin, end in self._pieces(most):
-            orders = orders_of(train.batching, seed, begin, end - begin, train.examples.rows)
+            orders = orders_of(train.batching, key, begin, end - begin, train.examples.rows)
             plan = np.tile(train.batching.variant_of_step(), end - begin)
             numbers = self._run(loop, orders, plan, job.numbers[number])
             if numbers is None:
@@ -108,7 +109,7 @@ class ArenaRunner:
         """The numbers of the validation data at the present state."""
         check, train = self.job.passes.check, self.job.passes.train
         assert check is not None
-        order = orders_of(check.batching, 0, 0, 1, check.examples.rows)
+        order = orders_of(check.batching, self.job.starts.shuffles[:1], 0, 1, check.examples.rows)
         plan = check.batching.variant_of_step() + np.int32(len(train.steps))
         found = self._run(loop, order, plan, numbers)
         if found is None:

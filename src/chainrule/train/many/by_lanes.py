@@ -158,7 +158,9 @@ class LaneRunner:
     def _evaluation(self, check: Any) -> Array:
         if check is None:
             return np.zeros(1, np.int32)
-        return orders_of(check.batching, 0, 0, 1, check.examples.rows).reshape(-1)
+        return orders_of(
+            check.batching, self.job.starts.shuffles[:1], 0, 1, check.examples.rows
+        ).reshape(-1)
 
     # -- running --
     def _range(self, private: Array, first: int, last: int) -> bool:
@@ -174,7 +176,7 @@ class LaneRunner:
                 (first, last), self.memory, private, addresses, each, self.evaluation, self.plan,
                 self.short, np.ascontiguousarray(job.slots[begin:end]), self.targets, job.stop,
             )  # fmt: skip
-            del kept  # the addresses were those of these arrays
+            del kept  # the addresses were those of this array
             if not ended:
                 return False
         self.done[first:last] = True
@@ -186,28 +188,23 @@ class LaneRunner:
             return (last - first) * self.loop.lanes
         return len(np.unique(self.job.seeds[self.members[first:last, 0]]))
 
-    def _orders(self, first: int, last: int, begin: int, end: int, into: Array) -> list[Array]:
+    def _orders(self, first: int, last: int, begin: int, end: int, into: Array) -> Array:
         """The orders of some epochs; their addresses are written for each group."""
-        train, seeds = self.job.passes.train, self.job.seeds
-        rows, count = train.examples.rows, end - begin if self.shuffles else 1
-        known: dict[int, Array] = {}
-
-        def order(which: int) -> Array:
-            if which not in known:
-                seed = self.job.starts.seeds[which]
-                known[which] = orders_of(train.batching, seed, begin, count, rows)
-            return known[which]
-
-        kept = []
-        for group in range(first, last):
-            whose = seeds[self.members[group]]
-            if self.own:
-                made = np.ascontiguousarray(np.stack([order(int(k)) for k in whose], axis=-1))
-            else:
-                made = order(int(whose[0]) if self.shuffles else 0)
-            kept.append(made)
-            into[group] = made.ctypes.data
-        return kept
+        train, keys = self.job.passes.train, self.job.starts.shuffles
+        if not self.shuffles:
+            made = orders_of(train.batching, keys[:1], 0, 1, train.examples.rows)
+            into[first:last] = made.ctypes.data
+            return made
+        whose = self.job.seeds[self.members[first:last]]
+        kinds, place = np.unique(whose if self.own else whose[:, 0], return_inverse=True)
+        made = orders_of(train.batching, keys[kinds], begin, end - begin, train.examples.rows)
+        if self.own:
+            # From (trainings, epochs, rows) to (groups, epochs, rows, lanes).
+            apart = made[place.reshape(whose.shape)]
+            made = np.ascontiguousarray(apart.transpose(0, 2, 3, 1))
+            place = np.arange(len(made))
+        into[first:last] = made.ctypes.data + place.reshape(-1) * made.strides[0]
+        return made
 
     # -- results --
     def _finish(self, raw: Array) -> None:

@@ -14,7 +14,7 @@ from ...nn._state_dict import state_handles
 from ...optim._settings import _structure
 from ...tensor._random import default_generator
 from .settings import Settings
-from .starts import Starts, stream_of
+from .starts import Starts, streams_of
 from .tracing import Passes
 
 
@@ -149,16 +149,15 @@ def initial_of(passes: Passes, model: Any, starts: Starts, runs: Array) -> list[
     """The first values of each state."""
     generator = default_generator()
     names = {id(handle): name for name, handle in state_handles(model)}
-    streams = [stream_of(seed) for seed in starts.seeds]
+    keys, counter = streams_of(starts.seeds)
     found = []
     for handle in passes.handles:
         own = np.asarray(handle._node.value())
         name = names.get(id(handle))
         if starts.streams and handle is generator.key:
-            keys = np.stack([key for key, _ in streams])
             found.append(Initial(keys, starts.of_run[runs]))
         elif starts.streams and handle is generator.counter:
-            found.append(Initial(streams[0][1][None]))
+            found.append(Initial(counter[None]))
         elif starts.weights is not None and name in starts.weights:
             found.append(Initial(starts.weights[name], starts.start_of_run[runs]))
         else:

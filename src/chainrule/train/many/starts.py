@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import ModuleError, OptionError
 from ...io.arrays import Array
-from ...random import stream_key
+from ...random import permutations, stream_keys
 from ...tensor._random import default_generator
 from ..examples import Batching
 from ..randomness import START
@@ -27,6 +27,7 @@ class Starts:
         of_run: int64 (trainings,), which of the seeds each training has.
         weights: initial values by state name, (starts, ...); None for the model's own.
         start_of_run: int64 (trainings,), which of the starts each training has.
+        shuffles: uint32 (seeds, 2), the key of each seed's shuffle.
         streams: whether random numbers are drawn from a stream of the seed; else from the default
             generator as it stands.
     """
@@ -35,6 +36,7 @@ class Starts:
     of_run: Array
     weights: dict[str, Array] | None
     start_of_run: Array
+    shuffles: Array
     streams: bool
 
 
@@ -68,7 +70,8 @@ def read_starts(settings: Settings, initialize: Any, model: Any, seed: int | Non
     elif initialize is not None:
         weights = _stacked([_state(given) for given in initialize], model)
         start_of_run = np.array(settings.columns["start"], np.int64)
-    return Starts(seeds, of_run, weights, start_of_run, streams)
+    shuffles = stream_keys(seeds, "shuffle")
+    return Starts(seeds, of_run, weights, start_of_run, shuffles, streams)
 
 
 def listed(initialize: Any) -> int | None:
@@ -145,14 +148,24 @@ def _stacked(states: list[dict[str, Array]], model: Any) -> dict[str, Array]:
     }
 
 
-def stream_of(seed: int) -> tuple[Array, Array]:
-    """Key and counter of the numbers that a training of this seed draws while it runs."""
-    return stream_key(seed, default_generator().stream), np.asarray(START, np.int64)
+def streams_of(seeds: Sequence[int]) -> tuple[Array, Array]:
+    """Keys (seeds, 2) and counter of what trainings of these seeds draw while they run."""
+    return stream_keys(seeds, default_generator().stream), np.asarray(START, np.int64)
 
 
-def orders_of(batching: Batching, seed: int, first: int, epochs: int, rows: Array | None) -> Array:
-    """The rows that a training of this seed visits in some epochs: int32 (epochs, used)."""
-    key = stream_key(seed, "shuffle")
-    return np.ascontiguousarray(
-        batching.orders(key, first * batching.blocks, epochs, rows), np.int32
-    )
+def orders_of(batching: Batching, keys: Array, first: int, epochs: int, rows: Any) -> Array:
+    """The rows that trainings visit in some epochs: int32 (keys, epochs, used).
+
+    Args:
+        batching: how an epoch is cut.
+        keys: uint32 (keys, 2), of the shuffles.
+        first, epochs: which epochs.
+        rows: int32, the rows that belong; None for all.
+    """
+    if batching.blocks:
+        order = permutations(keys, first * batching.blocks, batching.count, epochs)
+    else:
+        every = np.arange(batching.used, dtype=np.int32)
+        order = np.broadcast_to(every, (len(keys), epochs, batching.used))
+    order = order[..., : batching.used]
+    return np.ascontiguousarray(order if rows is None else rows[order], np.int32)
