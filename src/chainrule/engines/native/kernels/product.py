@@ -1,10 +1,11 @@
 """Matrix products in register tiles, with any elementwise body behind them.
 
 Notation: C[m, n] = sum over k of A[m, k] B[k, n]. A tile is R rows by V vectors of C, held in
-registers while k runs. Three forms:
+registers while k runs. Four forms:
 
 broadcast  B has neighbours along n: a vector of B times one element of A, spread.
 dot        A and B have neighbours along k: vectors of both, folded across lanes at the end.
+deep       A has neighbours along m, and k is long: blocks of both are copied (see ``deep.py``).
 packed     anything else, and large B: B is copied into panels first (see ``packed.py``).
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 from ..emit.ir import Module
 from ..emit.types import Value
-from . import packed, tiles
+from . import deep, packed, tiles
 from .broadcast import write_broadcast
 from .common import Body, Kernel, Operand, numbered, parameters
 from .dot import write_dot
@@ -63,6 +64,8 @@ def product(
     names += [*numbered("in", len(operands)), *numbered("out", len(outputs))]
     if form == "packed":
         return packed.add(module, problem, names)
+    if form == "deep":
+        return deep.add(module, problem, names)
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)
         name = module.shared("dot", parameters(names, ()), lambda f: write_dot(f, problem, tile))
@@ -80,7 +83,9 @@ def product(
 
 
 def choose_form(module: Module, problem: Problem) -> str:
-    """``broadcast``, ``dot`` or ``packed``, by layout and size."""
+    """``broadcast``, ``dot``, ``deep`` or ``packed``, by layout and size."""
+    if deep.is_deep(module.target, problem):
+        return "deep"
     size = problem.depth * problem.n * problem.dtype.itemsize
     far = size > _CACHES_TO_PACK * module.target.second_cache
     large = far and problem.rows >= _ROWS_TO_PACK

@@ -11,6 +11,7 @@ from math import prod
 
 from ....graph.node import Node
 from ..kernels.common import Kernel, Operand
+from ..kernels.deep import depth_class
 from ..kernels.product import product
 from .buffers import Buffer, Place
 from .cluster import Cluster
@@ -105,7 +106,8 @@ class _Product:
         """Equal for products that one kernel serves."""
         rows, columns, depth = self.sizes
         large = depth * columns >= _LARGE_FACTOR
-        return rows >= _MANY_ROWS, depth if self.fixed_depth else -int(large)
+        kind = -int(large) - 2 * int(depth_class(depth))
+        return rows >= _MANY_ROWS, depth if self.fixed_depth else kind
 
     def points(self, context: Context, cluster: Cluster, anchor: Node) -> Points:
         """What is computed from each element."""
