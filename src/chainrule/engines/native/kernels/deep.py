@@ -9,6 +9,7 @@ Each sum runs through k in order, whatever the split.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..emit.body import Emitter
@@ -217,7 +218,7 @@ def _multiply(module: Module, blocks: _Blocks, width: int) -> str:
             ]
             start = [function.load(line, type.with_lanes(w), at) for at, w in places]
             done = accumulate(form, zero, tile.rows, 0, pieces, start)
-            for (at, _), value in zip(places, done, strict=True):
+            for (at, _width), value in zip(places, done, strict=True):
                 function.store(value, line, at)
 
         function.loop(0, tiles, 1, [], block)
@@ -320,10 +321,13 @@ def _copy_right(module: Module, problem: Problem, tile: Tile) -> str:
 
             function.loop(0, many, 1, [], one)
 
+        def each(line: Callable[[Value, list[Value]], None]) -> None:
+            function.loop(0, deep, 1, [], line)
+
         wide = function.compare("eq", many, tile.columns)
         narrow = function.compare("ne", many, tile.columns)
-        function.when(wide, lambda: function.loop(0, deep, 1, [], whole) and None)
-        function.when(narrow, lambda: function.loop(0, deep, 1, [], some) and None)
+        function.when(wide, lambda: each(whole))
+        function.when(narrow, lambda: each(some))
         function.ret()
 
     params = [("b", PTR), ("right", PTR), ("deep", INT64), ("many", INT64)]

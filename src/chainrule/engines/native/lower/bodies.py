@@ -16,13 +16,11 @@ from ....graph.node import CONSTANT, INPUT, Aval, Node
 from ....graph.walk import topological
 from ....ops import product, shape
 from ....ops.scan import PICK, SCAN, Body
-from .build import COPY, Builder
+from .build import Builder
+from .stacked import lay_weight
 from .views import VIEWS
 
 Rebuild = Callable[[Builder, Iterable[Node], dict[Node, Any]], None]
-
-# Narrower products read a transposed weight as it lies.
-_COLUMNS_TO_TURN = 8
 
 
 def loop(
@@ -132,25 +130,22 @@ class _Loop:
         builder = self.builder
         builder.source = node
         if node.op is product.MATMUL:
-            turned = self._turned_weight(node)
-            if turned is not None:
+            laid = self._laid_weight(node)
+            if laid is not None:
                 flags = dict(node.attrs) | {"tb": False}
-                return builder.make(node.op, self._read(node.inputs[0]), turned, **flags)
+                return builder.make(node.op, self._read(node.inputs[0]), laid, **flags)
         inputs = tuple(self._read(source) for source in node.inputs)
         if node.op is SCAN:
             return builder.raw(node.op, inputs, node.attrs)
         return builder.make(node.op, *inputs, **node.attrs)
 
-    def _turned_weight(self, node: Node) -> Node | None:
-        """A weight used as its transpose at each step is turned over once, before the loop."""
+    def _laid_weight(self, node: Node) -> Node | None:
+        """A weight that is used at each step is laid as products like it once, before the loop."""
         right = node.inputs[1]
-        if right in self.varying or right.ndim != 2 or not node.attrs["tb"]:
+        if right in self.varying or right.ndim != 2:
             return None
-        if node.shape[-1] < _COLUMNS_TO_TURN:
-            return None
-        builder = self.builder
-        turned = builder.permute(right, (1, 0))
-        return self._stand_in(builder.make(COPY, turned) if turned.op.name in VIEWS else turned)
+        laid = lay_weight(self.builder, right, node.attrs["tb"])
+        return None if laid is None else self._stand_in(laid)
 
     def _read(self, node: Node) -> Node:
         """A node as the body reads it; views of what lies outside are taken inside."""

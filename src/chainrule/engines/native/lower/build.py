@@ -21,6 +21,16 @@ COPY = Op(
     tex="{0}",
 )
 
+# A copy whose rows need not lie close to each other: a weight as products like it.
+LAID = Op(
+    name="laid",
+    infer=lambda x: x,
+    array=lambda xp, x: x,
+    scalar=lambda emitter, x: x,
+    text="{0}",
+    tex="{0}",
+)
+
 Rewrite = Callable[["Builder", Node], "Node | None"]
 
 

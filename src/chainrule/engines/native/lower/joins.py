@@ -9,9 +9,11 @@ import numpy as np
 from ....graph.node import CONSTANT, Node
 from ....ops import shape
 from .buffers import Buffer, buffer_for
+from .build import LAID
 from .checks import is_check
 from .cluster import is_computed
 from .fuse import Fusion
+from .stacked import laid_strides
 from .views import VIEWS, layout_of, under
 
 # Kinds of clusters whose kernels read, and write, by any strides.
@@ -56,6 +58,8 @@ def lay_buffers(
         if node in needed and node not in buffers:
             label = node.name or f"{node.op.name}.{number}"
             buffers[node] = buffer_for(node, label, kept=is_check(node))
+            if node.op is LAID:
+                buffers[node].strides = laid_strides(node)
     joined = [node for node in fusion.order if node.op is shape.CONCAT and node in buffers]
     if joined:
         given = {*leaves, *results, *in_place.values()}

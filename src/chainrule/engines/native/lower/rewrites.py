@@ -21,6 +21,7 @@ from ....ops import index, product, reduction, shape
 from ....xp import numpy_
 from .build import COPY, Builder, constant_array, is_leaf, scalar_of
 from .ordering import order_by_rank, running_sum
+from .stacked import laid_weight, sum_of_permuted, sum_of_pieces, sum_of_products, sum_of_rows
 from .support import form
 from .window_rewrites import (
     WINDOW_REWRITES,
@@ -32,7 +33,6 @@ from .window_rewrites import (
 
 FOLDED_ELEMENTS = 4096  # larger constants are not worth the memory and the time of compiling
 ONE_HOT_LIMIT = 4096  # longest axis on which an indexed read is a masked sum of the row
-PIECES_LIMIT = 64  # pieces of one array that are looked for in a sum
 ROW_SUMS_FROM = 4096  # elements from which a whole sum is first a sum of each row
 _LOSSLESS = {
     ("bool", "uint8"), ("bool", "int32"), ("bool", "int64"), ("bool", "float32"),
@@ -238,55 +238,6 @@ def concat_of_one(b: Builder, node: Node) -> Node | None:
     if not parts:
         return b.make(shape.RESHAPE, node.inputs[0], shape=node.shape)
     return b.make(shape.CONCAT, *parts, **node.attrs)
-
-
-def _padded(node: Node) -> tuple[int, int] | None:
-    """The one axis along which a node is a piece with zeros around it, and the piece's start."""
-    if node.op is not shape.PAD or any(node.attrs["interior"]):
-        return None
-    ends = zip(node.attrs["low"], node.attrs["high"], strict=True)
-    axes = [axis for axis, (low, high) in enumerate(ends) if low or high]
-    return (axes[0], node.attrs["low"][axes[0]]) if len(axes) == 1 else None
-
-
-def sum_of_pieces(b: Builder, node: Node) -> Node | None:
-    """Zeros around pieces that fill the whole, added = the pieces joined."""
-    pieces: dict[tuple[int, int], Node] = {}
-    stack = [node]
-    while stack:
-        term = stack.pop()
-        if term.op is e.ADD and term.inputs[0].aval is term.inputs[1].aval:
-            stack += term.inputs
-            continue
-        place = _padded(term)
-        if place is None or place in pieces or len(pieces) == PIECES_LIMIT:
-            return None
-        pieces[place] = term.inputs[0]
-    if len({axis for axis, _ in pieces}) != 1:
-        return None
-    axis, reached, parts = next(iter(pieces))[0], 0, []
-    for (_, start), piece in sorted(pieces.items(), key=lambda item: item[0]):
-        if start != reached:
-            return None
-        parts.append(piece)
-        reached += piece.shape[axis]
-    return b.make(shape.CONCAT, *parts, axis=axis) if reached == node.shape[axis] else None
-
-
-def sum_of_products(b: Builder, node: Node) -> Node | None:
-    """Σ_t A_tᵀ B_t = one product of the matrices put on top of each other."""
-    x, axes = node.inputs[0], node.attrs["axes"]
-    if x.op is not product.MATMUL or not x.attrs["ta"] or x.attrs["tb"]:
-        return None
-    left, right = x.inputs
-    lead = tuple(range(x.ndim - 2))
-    summed = {axis for axis in axes if x.shape[axis] != 1}
-    long = {axis for axis in lead if x.shape[axis] != 1}
-    if not summed or summed != long or left.shape[:-1] != right.shape[:-1]:
-        return None
-    flat = [b.reshape(one, (prod(one.shape[:-1]), one.shape[-1])) for one in x.inputs]
-    total = b.make(product.MATMUL, *flat, ta=True, tb=False)
-    return b.reshape(total, node.shape)
 
 
 def _swapped(axes: tuple[int, ...]) -> bool:
@@ -504,10 +455,12 @@ REWRITES = {
     "slice": (whole_slice,),
     "pad": (pad_by_nothing,),
     "concat": (concat_of_one,),
-    "matmul": (product_of_nothing, absorb_permutes, integer_product),
+    "matmul": (product_of_nothing, absorb_permutes, integer_product, laid_weight),
     "sum": (
         sum_of_nothing,
         sum_of_products,
+        sum_of_permuted,
+        sum_of_rows,
         reduce_kept,
         sum_of_uniform,
         reduction_of_rows,

@@ -29,7 +29,7 @@ _MAPPED = (
     *("neg", "exp", "log", "log1p", "expm1", "sqrt", "abs", "sign", "floor", "sin", "cos", "tanh"),
     *("sigmoid", "relu", "softplus", "erf", "add", "sub", "mul", "div", "floor_div", "pow"),
     *("maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or"),
-    *("logical_not", "where", "cast", "shift_right", "iota", "copy"),
+    *("logical_not", "where", "cast", "shift_right", "iota", "copy", "laid"),
 )
 _MOVED = (
     *("take", "take_add", "gather", "scatter_add", "random_bits", "pad", "concat", "check_index"),
