@@ -152,8 +152,8 @@ def test_compiling_takes_no_longer_for_longer_sequences() -> None:
     for steps in (20, 200, 2000):
         graph, _ = traced(layer("lstm", 1), *sizes("lstm", steps, 4, 3, 8))
         lines.append(native.compile_graph(graph).llvm_ir().count("\n"))
-    # Products over more rows than some hundreds take other forms; the loop is the same text.
-    assert lines[1] < 1.5 * lines[0] and lines[2] < 1.02 * lines[1]
+    # Products and sums over many rows take other forms; the loop is the same text.
+    assert lines[1] < 1.5 * lines[0] and lines[2] < 1.1 * lines[1]
 
 
 def test_a_gradient_is_one_product_over_all_steps() -> None:
