@@ -12,8 +12,8 @@ from ._measure import heading
 from .speed import run as speed
 
 ALL = (
-    *("eager", "convolution_eager", "tutorials", "overhead", "speed", "many", "limits", "tables"),
-    *("mnist", "ulp"),
+    *("eager", "convolution_eager", "tutorials", "overhead", "speed", "layers", "many", "limits"),
+    *("tables", "mnist", "ulp"),
 )
 
 
