@@ -60,7 +60,7 @@ def shares(scores: Any) -> Any:
     top = scores.detach().amax(axis, True)
     powers = (scores - top.eq(-math.inf).where(0, top)).exp()
     total = powers.sum(axis, True)
-    return powers / total.eq(0).where(1, total)
+    return powers * (1 / total.eq(0).where(1, total))
 
 
 def attend(
@@ -77,13 +77,14 @@ def attend(
         text = WRONG_SHAPES.format(function=function, query=q.shape, key=k.shape, value=v.shape)
         raise located(ShapeError, text)
     factor = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
-    scores = masked((q * factor).matmul(k, False, True), mask, function)
+    # The scores are scaled, not the queries: that is part of the kernel of a compiled softmax.
+    scores = q.matmul(k, False, True) * factor
     if mask is None:
-        # Without a mask no row is empty: the plain softmax, which engines know as one kernel.
+        # No row is empty. A row is multiplied by one reciprocal, and so is its derivative.
         powers = (scores - scores.detach().amax((scores.ndim - 1,), True)).exp()
-        weights = powers / powers.sum((scores.ndim - 1,), True)
+        weights = powers * (1 / powers.sum((scores.ndim - 1,), True))
     else:
-        weights = shares(scores)
+        weights = shares(masked(scores, mask, function))
     if dropout_p:
         weights = dropout(Tensor(weights), dropout_p).node
     return weights.matmul(v, False, False), weights
