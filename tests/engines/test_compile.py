@@ -276,3 +276,25 @@ def test_what_was_compiled_can_be_read():
         plain.llvm_ir()
     with pytest.raises(EngineError, match="engine='native'"):
         plain.profile(cr.ones(2))
+
+
+def test_a_step_on_several_threads_gives_the_bits_of_one(monkeypatch):
+    """Wide enough to be shared by threads; the pace chooses between one and all as it goes."""
+    losses = []
+    for threads in (1, 2):
+        monkeypatch.setattr("chainrule.engines.native.machine.thread_count", lambda n=threads: n)
+        cr.manual_seed(1)
+        model = nn.Sequential(nn.Linear(7, 300), nn.Tanh(), nn.Linear(300, 3))
+        optimizer, loss = optim.SGD(model.parameters(), lr=0.1), nn.CrossEntropyLoss()
+
+        def step(x, y, model=model, optimizer=optimizer, loss=loss):
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            value.backward()
+            optimizer.step()
+            return value
+
+        compiled = cr.compile(step, engine="native")
+        losses.append([compiled(*batch(64)).item() for _ in range(300)])
+        assert compiled.programs()[0]._built.threads == threads
+    assert losses[0] == losses[1]

@@ -57,6 +57,13 @@ def barrier(module: Module) -> str:
     threads (int32). Whoever comes last opens it by a new generation, on a cache line of its own.
     A member that spins in vain, because another is not let run, says so in the word :data:`LATE`.
     """
+    give, pause = waiting(module)
+    text = _BARRIER.format(pause=pause, spin=SPIN, give=give, late=LATE)
+    return module.verbatim("team.barrier", text)
+
+
+def waiting(module: Module) -> tuple[str, str]:
+    """Instructions that offer the processor to others, and that pause in a spin."""
     architecture = module.target.architecture
     give = ""
     if "windows" not in module.target.triple:
@@ -70,8 +77,7 @@ def barrier(module: Module) -> str:
         # Waits some tens of cycles, as pause does; yield is nothing on most of these processors.
         module.declare("declare void @llvm.aarch64.isb(i32)")
         pause = "call void @llvm.aarch64.isb(i32 15)"
-    text = _BARRIER.format(pause=pause, spin=SPIN, give=give, late=LATE)
-    return module.verbatim("team.barrier", text)
+    return give, pause
 
 
 def flush_denormals(function: Function) -> Callable[[], None]:
