@@ -221,3 +221,16 @@ def test_a_choice_keeps_the_bits_of_what_it_takes(dtype: dtypes.DType, other: fl
         found = numpy_.where(mask, yes, number)
         expected = np.where(mask, yes, number)
         assert found.dtype == expected.dtype and found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("most", [1, 3, 40], ids=lambda most: f"up to {most} of a place")
+def test_many_slices_are_added_where_they_belong(most: int) -> None:
+    """Sizes at which NumPy's engine adds in rounds, or in the order of places."""
+    rng = np.random.default_rng(most)
+    index = rng.permutation(np.arange(120) // most).reshape(4, 30)
+    g = rng.standard_normal((3, 4, 30, 50))
+    expected = np.zeros((3, 130, 50))
+    np.add.at(expected, (slice(None), index), g)
+    found = numpy_.take_add(g, index, 1, 130)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-13)

@@ -192,7 +192,21 @@ def test_the_map_of_trainings_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "map_of_trainings.png").stat().st_size > 10_000
 
 
+def test_a_convolutional_network_reads_digits_as_well_as_that_of_torch(
+    shell: Shell, tmp_path: Path
+) -> None:
+    found = ours(shell, "convolutional_network.py", tmp_path, "80")
+    expected = by_torch(shell, "convolutional_network.py", tmp_path, "80")
+    assert words(found) == words(expected)
+    print(found, expected)
+    assert numbers(found)[:-2] == numbers(expected)[:-2]
+    # The first weights are other random numbers.
+    assert numbers(found)[-1] > 80
+    assert numbers(found)[-1] == pytest.approx(numbers(expected)[-1], abs=6.0)
+
+
 def test_every_example_is_tested() -> None:
     tested = {"matrices", "gradients", "linear_regression", "logistic_regression"}
-    tested |= {"feedforward_network", "recurrent_network", "lstm_network", "map_of_trainings"}
+    tested |= {"feedforward_network", "convolutional_network"}
+    tested |= {"recurrent_network", "lstm_network", "map_of_trainings"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested

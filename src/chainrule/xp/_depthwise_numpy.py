@@ -17,8 +17,8 @@ import numpy as np
 
 from ._borders_numpy import Array, Ints, Pairs, inside, offsets, padded
 
-# Bytes of one operand that is worked on at once: three of them fit a core's second cache.
-_BLOCK = 1 << 17
+# Bytes of one operand that is worked on at once, as measured.
+_BLOCK = 1 << 20
 # Beyond so many outputs a group a product has rows enough.
 _MOST = 4
 
@@ -162,12 +162,15 @@ def convolution_weight(
     out = np.zeros((prod(kernel), more, groups), x.dtype)
     bordered = np.ascontiguousarray(padded(x, padding))
     values = g.reshape(len(g), groups, more, *shifts.counts)
-    letters = "ncl" if shifts.flat else "nc" + "xyz"[: len(kernel)]
+    letters = "nc" + "xyz"[: len(kernel)]
     rule: Any = f"{letters},{letters}->c"
     for part in _blocks(bordered):
         views = shifts.views(bordered[part])
         for way in range(more):
             own = shifts.spread(values[part][:, :, way])
             for total, view in zip(out[:, way], views, strict=True):
-                total += np.einsum(rule, view, own)
+                if shifts.flat:
+                    total += np.vecdot(view, own).sum(0)
+                else:
+                    total += np.einsum(rule, view, own)
     return out.transpose(2, 1, 0).reshape(groups * more, 1, *kernel)

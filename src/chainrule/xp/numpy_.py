@@ -18,6 +18,7 @@ from ._pooling_numpy import max_pool_index as max_pool_index
 from ._pooling_numpy import max_pool_input as max_pool_input
 from ._pooling_numpy import window_spread as window_spread
 from ._pooling_numpy import window_sum as window_sum
+from ._scatter_numpy import take_add as _take_add
 
 # Arrays are NumPy's; its stubs leave reductions with computed axes untyped.
 Array = Any
@@ -202,10 +203,7 @@ def take(x: Array, index: Array, axis: int) -> Array:
 def take_add(g: Array, index: Array, axis: int, size: int) -> Array:
     """The transpose of take: each slice of g added where it was taken from."""
     check_index(index, size, "take_add")
-    before, after = g.shape[:axis], g.shape[axis + index.ndim :]
-    out = np.zeros((*before, size, *after), g.dtype)
-    _add.at(out, (_slice(None),) * axis + (index,), g)
-    return out
+    return _take_add(g, index, axis, size)
 
 
 def gather(x: Array, index: Array, axis: int) -> Array:
