@@ -172,3 +172,17 @@ def test_a_derivative_of_ones_own_is_refused_by_name():
     y = Straight.apply(cr.tensor([-2.0, 3.0], requires_grad=True)).sum()
     with pytest.raises(OptionError, match=r"several results.\n  given: the op custom Straight"):
         cr.explain.graph(y)
+
+
+def test_derivatives_of_a_convolution_are_written_as_such() -> None:
+    cr.manual_seed(0)
+    model = cr.nn.Sequential(cr.nn.Conv1d(1, 2, 2), cr.nn.MaxPool1d(2), cr.nn.AvgPool1d(1))
+    x = cr.tensor([[[1.0, 2.0, -3.0]]], requires_grad=True).named("x")
+    with cr.record():
+        loss = model(x).sum()
+        text = cr.explain.graph(loss, model=model, fold=False).text()
+    assert "p = x ⋆ w" in text and "z = p + " in text
+    assert "∂J/∂x = ∂J/∂p ⋆ᵀ w" in text
+    assert "∂J/∂w = Σ x ⋆ ∂J/∂p" in text
+    assert "where the largest of each window was" in text
+    assert "repeated over each window" in text

@@ -129,6 +129,20 @@ def test_a_linear_layer_in_full() -> None:
         ]
 
 
+def test_a_convolution_in_full() -> None:
+    x = cr.tensor([[[1.0, 2.0, -3.0, 0.5]]]).named("x")
+    w = cr.tensor([[[0.5, -1.0]]], requires_grad=True).named("w")
+    b = cr.tensor([0.25], requires_grad=True).named("b")
+    z = cr.nn.functional.conv1d(x, w, b, stride=2).named("z")
+    assert explain.steps(z, (0, 0, 1)).text().splitlines() == [
+        "z[0,0,1] = Σ_{c,k} x[0,c,t+k]·w[0,c,k] + b[0]",
+        "         = (-3)·0.5 + 0.5·(-1) + 0.25",
+        "         = -1.75",
+    ]
+    pooled = cr.nn.functional.max_pool1d(z, 2).named("p")
+    assert "= max(-1.25, -1.75)" in explain.steps(pooled, (0, 0, 0)).text()
+
+
 def test_of_many_terms_the_largest_and_the_rest() -> None:
     cr.manual_seed(0)
     layer = cr.nn.Linear(784, 10)

@@ -16,6 +16,13 @@ from ._expression import BINDING, TIGHT, bracketed
 from ._names import Labels
 from ._numbers import factor, partial, show
 
+# How the two derivatives of each bilinear op of convolution are written: {0} and {1} are the op's
+# operands, {2} is what comes back.
+CONVOLVED = {
+    "convolution": ("{2} ⋆ᵀ {1}", "Σ {0} ⋆ {2}"),
+    "convolution_input": ("{2} ⋆ {1}", "Σ {2} ⋆ {0}"),
+    "convolution_weight": ("{1} ⋆ᵀ {2}", "{0} ⋆ {2}"),
+}
 # What an op's rule does to the gradient it is given, for ops without a slope of their own.
 MOVED = {
     "sum": "repeated over the summed axes",
@@ -31,6 +38,10 @@ MOVED = {
     "gather": "put back at the places read",
     "take_add": "read at the same rows",
     "scatter_add": "read at the same places",
+    "max_pool": "where the largest of each window was",
+    "max_pool_input": "read at the same places",
+    "window_sum": "repeated over each window",
+    "window_spread": "summed over each window",
     "scan": "carried back through the steps",
     "custom": "by its user's own derivative",
 }
@@ -69,6 +80,10 @@ def _back(node: Node, part: Part, sweeped: Sweep, labels: Labels) -> Back:
     written = slope_text(consumer, slot, labels)
     if consumer.op.name == "matmul":
         return Back(labels.of(consumer), _product_text(consumer, slot, above, labels), "")
+    if consumer.op.name in CONVOLVED:
+        operands = (labels.of(source) for source in consumer.inputs)
+        symbols = CONVOLVED[consumer.op.name][slot].format(*operands, above)
+        return Back(labels.of(consumer), symbols, "")
     if not consumer.op.elementwise or written is None:
         moved = MOVED.get(consumer.op.name, f"through {consumer.op.name}")
         return Back(labels.of(consumer), f"{above}, {moved}", "")

@@ -26,6 +26,7 @@ INDEX_LETTERS = "kljmn"
 # How tightly an op binds when it is written; what is not here needs no brackets.
 BINDING = {
     "add": 1, "sub": 1, "neg": 2, "mul": 3, "div": 3, "pow": 5, "matmul": 3,
+    "convolution": 3, "convolution_input": 3, "convolution_weight": 3,
     "eq": 0, "ne": 0, "lt": 0, "le": 0, "gt": 0, "ge": 0, "logical_and": -1, "logical_or": -1,
     "logical_not": 0, "shift_right": 0, "expm1": 1,
 }  # fmt: skip

@@ -13,6 +13,8 @@ from typing import Any
 from ..graph.node import CONSTANT, Node
 from ..graph.walk import consumers
 
+# Ops whose result is what a layer gives, before a bias is added.
+PRODUCTS = ("matmul", "convolution", "convolution_input")
 LETTERS = "uvpqrs"
 ACTIVATIONS = frozenset(("relu", "tanh", "sigmoid", "softplus", "erf", "abs", "sin"))
 
@@ -61,7 +63,7 @@ class Labels:
         return label
 
     def _label_layers(self) -> None:
-        products = [n for n in self._nodes if n.op.name == "matmul" and not n.wrt]
+        products = [n for n in self._nodes if n.op.name in PRODUCTS and not n.wrt]
         scopes = list(dict.fromkeys(n.scope for n in products))
         for product in products:
             number = str(scopes.index(product.scope) + 1) if len(scopes) > 1 else ""
@@ -84,6 +86,8 @@ class Labels:
         if len(users) == 1 and users[0][0].op.name == "add":
             total, slot = users[0]
             bias = total.inputs[1 - slot]
+            if bias.op.name == "reshape":  # one value a channel
+                bias = bias.inputs[0]
             if bias.is_leaf and bias.requires_grad:
                 self._leaf(bias, f"b{number}", "bias", product.scope)
                 if product not in self._labels:

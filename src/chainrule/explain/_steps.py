@@ -35,7 +35,7 @@ from ._rules import MOVES, expand
 from ._view import View
 
 # Ops written into the formula of the op that uses them, when they have no name of their own.
-TOTALS = frozenset(("matmul", "sum"))
+TOTALS = frozenset(("matmul", "sum", "convolution", "window_sum"))
 ARITHMETIC = frozenset(("add", "sub", "mul", "div", "neg"))
 CONDITIONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 MOST_STEPS = 60
