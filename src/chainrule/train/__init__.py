@@ -39,3 +39,5 @@ from .store import CheckpointRecord as CheckpointRecord
 from .store import Store as Store
 from .store import store_folder as store_folder
 from .trainer import Trainer as Trainer
+from .watching import Watch as Watch
+from .watching import Watched as Watched

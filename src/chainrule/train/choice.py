@@ -37,7 +37,7 @@ def choose_runner(trainer: Any, course: Course, run: Any, progress: Progress) ->
     common = (trainer._step, trainer._evaluation, trainer.model, trainer.optimizer, course)
     runner: Any
     if trainer.engine == "numpy":
-        runner = EagerRunner(*common)
+        runner = EagerRunner(*common, trainer.watch)
     else:
         # llvmlite is loaded by those who compile.
         from .native import NativeRunner
@@ -49,7 +49,7 @@ def choose_runner(trainer: Any, course: Course, run: Any, progress: Progress) ->
         except (EngineError, TraceError) as error:
             if trainer.engine == "native":
                 raise
-            runner = EagerRunner(*common)
+            runner = EagerRunner(*common, trainer.watch)
             note = f"the numpy engine is used, which is slower: {error}"
             run.notes.append(note)
             warnings.warn(note, EngineWarning, stacklevel=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,13 +91,17 @@ def trace_loop(
 
 
 def trace_parts(
-    parts: Sequence[Part], tracing: Callable[[Part], AbstractContextManager[Any]] = nullcontext
+    parts: Sequence[Part],
+    tracing: Callable[[Part], AbstractContextManager[Any]] = nullcontext,
+    look: Callable[[Traced], Traced] | None = None,
 ) -> TracedLoop:
     """Trace the steps of several functions over one list of state, as :func:`trace_loop` does.
 
     Args:
         parts: the functions, in the order in which their steps are numbered.
         tracing: gives a context in which a part is traced.
+        look: makes of the trace of the first step one that reports of the step without taking it;
+            that is the last step of the loop, and takes the rows of the step after it.
     """
     handles: dict[int, Any] = {}
     changed: set[int] = set()
@@ -113,6 +117,9 @@ def trace_parts(
                 handles.setdefault(id(handle), handle)
             changed |= {id(handle) for handle in traced.rebound if _kept(handle, keeps)}
         getters += traces[0].getters
+    if look is not None:
+        part, traced, _, _ = found[0]
+        found.append((replace(part, peeks=True), look(traced), 0, set()))
     state = tuple(handles.values())
     return TracedLoop(
         steps=tuple(_step(*each, state) for each in found),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..io.arrays import Array
 from .examples import Batching, Examples
 
 EVALUATION_ROWS = 1000
+TRAINS, CHECKS, LOOKS = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,11 @@ class Plan:
 
     def head(self, steps: int) -> Plan:
         """The plan of the first steps alone."""
-        return replace(self, variants=self.variants[:steps], turns=self.turns[:steps])
+        return self.only(slice(0, steps))
+
+    def only(self, steps: Any) -> Plan:
+        """The plan of some steps; those that are left out must take no rows, or stand last."""
+        return replace(self, variants=self.variants[steps], turns=self.turns[steps])
 
 
 @dataclass(frozen=True)
@@ -52,29 +58,34 @@ class Outcome:
         checked: float64[validation steps, columns].
         trained_rows: what metrics collected of the training steps, (examples, values) each.
         checked_rows: the same of the validation steps.
+        watched: float64[looks, statistics].
     """
 
     trained: Array
     checked: Array
     trained_rows: list[Array]
     checked_rows: list[Array]
+    watched: Array
 
 
 class Course:
     """How an epoch is cut into steps.
 
     A step's variant says its kind: the numbers below :attr:`first_check` are the batch sizes of
-    training, those from there on the batch sizes of validation.
+    training, those from there on the batch sizes of validation, and the last one is a look at the
+    training step that follows it.
 
     Args:
         examples: the training data.
         batching: how they are cut into batches.
         validation: the validation data, walked through after the training; None for none.
+        every: training steps from one look to the next; None for none.
 
     Attributes:
         training: steps of an epoch that train.
         checking: steps of an epoch that measure validation data.
-        sizes: int64, the rows of each variant.
+        sizes: int64, the rows that each variant takes from the order.
+        kinds: int64, for each variant :data:`TRAINS`, :data:`CHECKS` or :data:`LOOKS`.
 
     Example:
         >>> train, held = Examples((np.zeros((5, 2)),)), Examples((np.zeros((3, 2)),))
@@ -84,14 +95,21 @@ class Course:
         ([0, 1, 2], [2, 3, 4, 0, 1, 2])
     """
 
-    def __init__(self, examples: Examples, batching: Batching, validation: Examples | None) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        batching: Batching,
+        validation: Examples | None,
+        every: int | None = None,
+    ) -> None:
         self.examples, self.batching, self.validation = examples, batching, validation
         self.checks = None if validation is None else evaluation_batching(len(validation))
         checks = self.checks
         self.training = batching.steps
         self.checking = 0 if checks is None else checks.steps
         self.first_check = len(batching.sizes)
-        self.sizes, self.variants, self._ends = _steps(batching, checks)
+        self.every = every
+        self.sizes, self.kinds, self.variants, self._ends = _steps(batching, checks)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
@@ -126,12 +144,49 @@ class Course:
             np.repeat(np.arange(count, dtype=np.int32), len(self)),
         )
 
+    def with_looks(self, plan: Plan, done: int) -> tuple[Plan, Array]:
+        """A plan with a look before each training step that is due.
+
+        A step of fewer rows than a full batch is not looked at: the next one is, in its place.
+
+        Args:
+            plan: the steps, without looks.
+            done: training steps done before them.
+
+        Returns:
+            The plan, and the numbers of the steps that are looked at, int64.
+
+        Example:
+            >>> course = Course(Examples((np.zeros((5, 2)),)), Batching(5, 2), None, every=2)
+            >>> plan, steps = course.with_looks(
+            ...     course.epochs(course.orders(np.zeros(2, np.uint32), 0, 2)), 0)
+            >>> plan.variants.tolist(), steps.tolist()
+            ([2, 0, 0, 1, 2, 0, 2, 0, 1], [0, 3, 4])
+        """
+        if self.every is None:
+            return plan, np.zeros(0, np.int64)
+        places = np.flatnonzero(self.kinds[plan.variants] == TRAINS)
+        steps = done + np.arange(len(places))
+        due = steps % self.every == 0
+        if len(self.batching.sizes) > 1:
+            # A remainder ends its epoch.
+            due |= ((steps - 1) % self.every == 0) & (steps % self.training == 0) & (steps > 0)
+        due &= plan.variants[places] == 0
+        looks = len(self.sizes) - 1
+        inserted = replace(
+            plan,
+            variants=np.insert(plan.variants, places[due], looks).astype(np.int32),
+            turns=np.insert(plan.turns, places[due], plan.turns[places[due]]),
+        )
+        return inserted, steps[due]
+
 
 @functools.lru_cache(maxsize=32)
-def _steps(batching: Batching, checks: Batching | None) -> tuple[Array, Array, Array]:
-    """The rows of each variant, the variant of each step, and where each step's rows begin."""
+def _steps(batching: Batching, checks: Batching | None) -> tuple[Array, Array, Array, Array]:
+    """Rows and kind of each variant, the variant of each step, where each step's rows begin."""
     both = [batching] if checks is None else [batching, checks]
-    sizes = np.array([size for each in both for size in each.sizes])
+    sizes = np.array([*(size for each in both for size in each.sizes), 0])
+    kinds = [kind for kind, each in enumerate(both) for _ in each.sizes]
     firsts = (0, len(batching.sizes))
     variants = np.concatenate(
         [
@@ -139,7 +194,8 @@ def _steps(batching: Batching, checks: Batching | None) -> tuple[Array, Array, A
             for each, first in zip(both, firsts, strict=False)
         ]
     )
-    return sizes, variants, np.concatenate([[0], np.cumsum(sizes[variants])])
+    ends = np.concatenate([[0], np.cumsum(sizes[variants])])
+    return sizes, np.array([*kinds, LOOKS]), variants, ends
 
 
 def evaluation_batching(count: int) -> Batching:

@@ -65,6 +65,18 @@ CREATE TABLE IF NOT EXISTS finding (
 );
 """
 
+# Added to databases that were made before it.
+_WATCH = """
+CREATE TABLE IF NOT EXISTS watch (
+    run INTEGER NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,       -- of the first look, from 0
+    names TEXT NOT NULL,         -- JSON: pairs of what is watched and a statistic
+    steps BLOB NOT NULL,         -- little-endian int64
+    content BLOB NOT NULL,       -- little-endian float64, (looks, names)
+    PRIMARY KEY (run, step)
+);
+"""
+
 _SALVAGE = (
     "  fix: move the database aside (a new one is made); the weights in the folder 'weights' are\n"
     "  whole safetensors files that chainrule.load reads"
@@ -115,10 +127,18 @@ def _open(path: Path) -> sqlite3.Connection:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             )
+        if not has_table(connection, "watch"):
+            connection.execute(_WATCH)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the database has a table of that name."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (name,)).fetchone() is not None
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

@@ -8,14 +8,26 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..engines.numpy import compile_graph
+from ..graph.trace import Traced
 from ..io.arrays import Array
-from ..tensor import Tensor
+from ..tensor import Tensor, trace
+from ..tensor._watch import watch
 from .checkpoint import Tree
-from .course import EVALUATION_ROWS, Course, Outcome, Plan, evaluation_batching
+from .course import (
+    EVALUATION_ROWS,
+    LOOKS,
+    TRAINS,
+    Course,
+    Outcome,
+    Plan,
+    evaluation_batching,
+)
 from .examples import Examples
 from .layout import Layout
 from .ledger import Ledger
 from .state import collect_state, restore_state
+from .watching import Columns, Watch
 
 
 class Step(Protocol):
@@ -36,6 +48,7 @@ class EagerRunner:
         model: switched to evaluation mode while it is evaluated.
         optimizer: what the training step updates by.
         course: the steps of an epoch and their data.
+        watch: what looks report of; None for nothing.
     """
 
     first_chunk = 1
@@ -50,23 +63,30 @@ class EagerRunner:
         model: Any,
         optimizer: Any,
         course: Course,
+        watch: Watch | None = None,
     ) -> None:
         self._step, self._evaluation, self._model = step, evaluation, model
         self._optimizer, self._course = optimizer, course
         self._stopped = False
+        self._looker = None if watch is None else Looker(step, model, watch)
         step.layout.reset(0)
         evaluation.layout.reset(0)
 
     def run(self, plan: Plan) -> Outcome:
         """Run steps; see :class:`session.Runner`."""
         course = self._course
-        trained, checked = _Told(), _Told()
+        trained, checked, looks = _Told(), _Told(), _Told()
         start = 0
         for variant in plan.variants:
             stop = start + int(course.sizes[variant])
             rows = plan.order[start:stop]
-            if variant < course.first_check:
+            kind = course.kinds[variant]
+            if kind == TRAINS:
                 trained.take(self._step, course.examples.gather(rows))
+            elif kind == LOOKS:
+                assert self._looker is not None
+                ahead = plan.order[start : start + course.batching.sizes[0]]
+                looks.numbers.append(self._looker(course.examples.gather(ahead)))
             else:
                 assert course.validation is not None
                 with evaluating(self._model):
@@ -74,7 +94,15 @@ class EagerRunner:
             start = stop
             if self._stopped:
                 break
-        return Outcome(trained.array(), checked.array(), joined(trained.rows), joined(checked.rows))
+        return Outcome(
+            trained.array(), checked.array(), joined(trained.rows), joined(checked.rows),
+            looks.array(),
+        )  # fmt: skip
+
+    @property
+    def columns(self) -> Columns:
+        """What a look reports."""
+        return () if self._looker is None else self._looker.columns
 
     def numbers(self) -> list[float]:
         """None: the step reads the settings itself."""
@@ -108,6 +136,41 @@ class EagerRunner:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class Looker:
+    """Looks at a step without taking it: its graph, traced once, is run beside it.
+
+    Args:
+        step: the training step.
+        model: gives the names of parameters.
+        watch: what is reported.
+
+    Attributes:
+        columns: what is reported, once it has looked.
+    """
+
+    def __init__(self, step: Step, model: Any, watch: Watch) -> None:
+        self._step, self._model, self._watch = step, model, watch
+        self._known: tuple[Any, Traced] | None = None
+        self.columns: Columns = ()
+
+    def __call__(self, arrays: Sequence[Array]) -> list[float]:
+        """The statistics of the step that this batch would make.
+
+        Raises:
+            TraceError: the step asks for values while it runs, so that it has no graph.
+        """
+        if self._known is None:
+            traced = trace(self._step, *map(Tensor, arrays))
+            names = {id(handle): name for name, handle in self._model.named_parameters()}
+            found = watch(traced, names, self._watch.nodes)
+            self.columns = found.names
+            self._known = compile_graph(found.traced.graph), found.traced
+        program, traced = self._known
+        inputs = [handle._node.value() for handle in traced.captured]
+        inputs += [np.asarray(getter(), np.float64) for getter in traced.getters]
+        return [float(number) for number in program(*arrays, *inputs)]
 
 
 class _Told:

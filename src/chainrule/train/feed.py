@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import STATE
 from ..io.arrays import Array
-from .course import Course, Plan
+from .course import LOOKS, Course, Plan
 from .examples import Examples
 
 BUFFER_BYTES = 64 << 20
@@ -142,7 +142,8 @@ class Feed:
         """Which steps and which rows of the order belong to each piece."""
         course = self._course
         sizes = course.sizes[plan.variants]
-        kinds = plan.variants >= course.first_check
+        kinds = course.kinds[plan.variants]
+        looks = kinds == LOOKS
         rows = np.concatenate([[0], np.cumsum(sizes)])
         taken = [np.cumsum(np.where(kinds == kind, sizes, 0)) for kind in range(len(self.sources))]
         first = 0
@@ -153,7 +154,9 @@ class Feed:
                     before = ends[first - 1] if first else 0
                     wished = min(room, self._wished())
                     last = min(last, int(np.searchsorted(ends, before + wished, "right")))
-            last = max(last, first + 1)
+            # A look takes the rows of the step that follows it.
+            last = max(last, first + 1 + int(looks[first]))
+            last -= int(looks[last - 1])
             yield slice(first, last), slice(rows[first], rows[last])
             first = last
 
@@ -194,10 +197,10 @@ class Feed:
         begun = time.perf_counter()
         order = plan.order[rows]
         sizes = self._course.sizes[plan.variants[steps]]
-        checks = np.repeat(plan.variants[steps] >= self._course.first_check, sizes)
+        kinds = np.repeat(self._course.kinds[plan.variants[steps]], sizes)
         places = np.empty(len(order), np.int32)
         for kind, source in enumerate(self.sources):
-            chosen = checks == kind
+            chosen = kinds == kind
             places[chosen] = source.fetch(order[chosen], half, self._ended)
         self._seconds = (time.perf_counter() - begun) / max(len(order), 1)
         return places, steps

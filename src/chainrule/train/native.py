@@ -18,14 +18,17 @@ import numpy as np
 
 from ..config import VERSION
 from ..engines import native
+from ..graph.trace import Traced
 from ..io.arrays import Array
 from ..tensor._handle import array_leaf
+from ..tensor._watch import watch
 from .compiled import Part, TracedLoop, signature, trace_parts
-from .course import Course, Outcome, Plan
+from .course import CHECKS, TRAINS, Course, Outcome, Plan
 from .eager import Step, evaluating, joined
 from .feed import Feed
 from .guard import guard
 from .layout import Layout, Reading
+from .watching import Columns, Watch
 
 # Rows that a metric collects are read after so many steps, or a few more if batches are small: long
 # enough that Python costs little, short enough that moving the rows along does.
@@ -152,6 +155,7 @@ class Prepared:
 
     Attributes:
         traced: the steps.
+        columns: what a look reports.
         layouts: of the training and of the validation step: what they report.
         settled: the readings and registers of these layouts.
         output_shape: of the model's output for a batch.
@@ -159,6 +163,7 @@ class Prepared:
     """
 
     traced: TracedLoop
+    columns: Columns
     layouts: tuple[Layout, ...]
     settled: tuple[tuple[tuple[Reading, ...], list[Any]], ...]
     output_shape: tuple[int, ...] | None
@@ -181,17 +186,19 @@ class Traces:
         optimizer: what the training step updates by.
         read: what else the steps read: loss, metrics, the user's functions.
         strict: whether the user's functions may call modules of their own.
+        watch: what looks report of; None for nothing.
     """
 
     LIMIT = 8
 
     def __init__(
         self, step: Step, evaluation: Step, model: Any, optimizer: Any, read: Sequence[Any],
-        strict: bool,
+        strict: bool, watch: Watch | None,
     ) -> None:  # fmt: skip
         self.step, self.evaluation = step, evaluation
         self.model, self.optimizer = model, optimizer
-        self._read, self._strict = read, strict
+        self._read, self._strict, self._watch = read, strict, watch
+        self.columns: Columns = ()
         self._known: list[tuple[Any, Prepared]] = []
         self._parts: tuple[int, list[Any], list[Any]] | None = None
         self.traced = 0  # how often steps were traced
@@ -203,6 +210,7 @@ class Traces:
             if known == key:
                 self._known.append(self._known.pop(number))
                 prepared.settle(self.step)
+                self.columns = prepared.columns
                 return prepared
         return None
 
@@ -213,12 +221,11 @@ class Traces:
             TraceError: a step asks for values while it runs.
         """
         self.traced += 1
-        first = course.first_check
         sizes = course.batching.sizes
         self.step.layout.reset(max(REGISTER_STEPS * max(sizes), REGISTER_ROWS))
         parts = [Part(self.step, course.examples, sizes)]
-        if course.validation is not None:
-            checks = tuple(course.sizes[first:].tolist())
+        if course.validation is not None and course.checks is not None:
+            checks = course.checks.sizes
             layout = self.evaluation.layout
             layout.reset(max(REGISTER_STEPS * max(checks), REGISTER_ROWS))
             parts.append(
@@ -227,7 +234,15 @@ class Traces:
                     keeps=lambda: layout.registers,
                 )
             )  # fmt: skip
-        return trace_parts(parts, self._mode)
+        return trace_parts(parts, self._mode, None if self._watch is None else self._look)
+
+    def _look(self, traced: Traced) -> Traced:
+        """The graph of a look at a step."""
+        assert self._watch is not None
+        names = {id(handle): name for name, handle in self.model.named_parameters()}
+        found = watch(traced, names, self._watch.nodes)
+        self.columns = found.names
+        return found.traced
 
     def keep(self, course: Course, options: Any, traced: TracedLoop, key: Any) -> None:
         """Remember traced steps and their loop's key."""
@@ -235,7 +250,7 @@ class Traces:
         layouts = tuple(step.layout for step in steps)
         settled = tuple((layout.readings, layout.registers) for layout in layouts)
         shape = getattr(self.step, "output_shape", None)
-        prepared = Prepared(traced, layouts, settled, shape, key)
+        prepared = Prepared(traced, self.columns, layouts, settled, shape, key)
         # The key of the next fit: what was made while tracing is there already.
         self._known = [*self._known[1 - self.LIMIT :], (self._key(course, options), prepared)]
 
@@ -280,6 +295,7 @@ class NativeRunner:
         self._feed = Feed(course)
         self.compile_seconds = 0.0
         self._compiled = self._prepare(traces, threads)
+        self.columns = traces.columns
         handles = self._compiled.traced.handles
         layouts = [traces.step.layout]
         layouts += [traces.evaluation.layout] if course.validation is not None else []
@@ -355,16 +371,18 @@ class NativeRunner:
 
     def _outcome(self, variants: Array, reports: list[Array]) -> Outcome:
         """What the steps of a piece gave."""
-        first = self._course.first_check
-        checks = variants >= first
+        first, last = self._course.first_check, len(self._course.sizes) - 1
+        kinds = self._course.kinds[variants]
+        trains, checks = kinds == TRAINS, kinds == CHECKS
         rows = []
-        for places, chosen in zip(self._registers, (~checks, checks), strict=False):
+        for places, chosen in zip(self._registers, (trains, checks), strict=False):
             count = int(self._course.sizes[variants[chosen]].sum()) if places else 0
             rows.append([self.loop.read(place)[-count:] if count else self.loop.read(place)[:0]
                          for place in places])  # fmt: skip
-        trained = _in_order(variants[~checks], reports[:first], 0)
-        checked = _in_order(variants[checks], reports[first:], first)
-        return Outcome(trained, checked, rows[0], rows[1] if len(rows) > 1 else [])
+        trained = _in_order(variants[trains], reports[:first], 0)
+        checked = _in_order(variants[checks], reports[first:last], first)
+        watched = reports[last] if last < len(reports) else np.zeros((0, 0))
+        return Outcome(trained, checked, rows[0], rows[1] if len(rows) > 1 else [], watched)
 
     def stop(self) -> None:
         """End after the present step."""
@@ -419,10 +437,12 @@ def _together(parts: list[Outcome]) -> Outcome:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return Outcome(np.zeros((0, 0)), np.zeros((0, 0)), [], [])
+        none = np.zeros((0, 0))
+        return Outcome(none, none, [], [], none)
     return Outcome(
         np.concatenate([part.trained for part in parts]),
         np.concatenate([part.checked for part in parts]),
         joined([part.trained_rows for part in parts]),
         joined([part.checked_rows for part in parts]),
+        np.concatenate([part.watched for part in parts]),
     )

@@ -19,7 +19,7 @@ from ..errors import NonFiniteError
 from ..graph.node import INPUT, Node
 from ..io.arrays import Array
 from ..tensor import Tensor
-from .course import Course, Outcome, Plan
+from .course import LOOKS, Course, Outcome, Plan
 
 _HINTS = {
     "log": "keep its input above 0, for example (x + 1e-8).log(), or use a loss of logits",
@@ -78,6 +78,7 @@ class CheckedRunner:
     def _find(self, before: Any, plan: Plan, steps: int) -> NonFiniteError:
         """The error for the first bad step of a chunk; leaves the state before that step."""
         course = self._course
+        plan = plan.only(course.kinds[plan.variants] != LOOKS)
         ends = np.concatenate([[0], np.cumsum(course.sizes[plan.variants])])
 
         def replay(count: int) -> bool:

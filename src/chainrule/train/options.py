@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import OptionError
+from .watching import as_watch
 
 ENGINES = ("auto", "native", "numpy")
 CHECKS = ("nan",)
@@ -50,12 +51,7 @@ def check_options(
         raise OptionError(
             f"there is no device {str(device)!r} for training.\n  expected: 'cpu', or None"
         )
-    if watch is not None:
-        raise OptionError(
-            "there is no watch= yet: statistics of nodes are not compiled into the loop.\n"
-            f"  given: {watch!r}\n  expected: None\n"
-            "  fix: look at a moment of the training with run.at(step), or from a callback"
-        )
+    as_watch(watch)
     if step is None and loss is None:
         raise OptionError("a Trainer needs a loss, or a step that returns one")
     if step is not None and not callable(step):

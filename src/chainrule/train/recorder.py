@@ -40,6 +40,7 @@ class Recorder:
         self._begun = clock() - run.seconds
         self._last_metrics = self._last_checkpoint = clock()
         self._last_step = -1
+        self._looked = len(run.watched.parts())
 
     def describe(self) -> None:
         """Write the run's settings, now that its engine is chosen."""
@@ -81,8 +82,9 @@ class Recorder:
         fresh = {name: series[self._written :] for name, series in run.history.items()}
         store.append(
             run._id, self._written, fresh, epoch=run.epochs, step=run.steps, seconds=run.seconds,
-            checkpoint=mark,
+            checkpoint=mark, watched=run.watched.parts(self._looked),
         )  # fmt: skip
+        self._looked = len(run.watched.parts())
         self._written = run.epochs
         self._last_metrics = self._clock()
         if mark is not None:

@@ -14,6 +14,7 @@ from .environment import processor, versions
 from .findings import Finding
 from .moment import Moment, Source, rebuild, source_of
 from .store import DATABASE, CheckpointRecord, RunRecord, Store, store_folder
+from .watching import Watched
 
 
 @dataclass(repr=False)
@@ -32,6 +33,8 @@ class Run:
         processor: what it ran on.
         history: float64 arrays, one number for each epoch: "loss", the metrics, and with
             validation data "validation_loss" and so on.
+        watched: statistics of layers, parameters and gradients, with ``Trainer(watch=...)``; see
+            :class:`~chainrule.train.Watched`.
         notes: what the training had to say, for example why an engine was not used.
 
     Example:
@@ -56,6 +59,7 @@ class Run:
     versions: dict[str, str] = field(default_factory=versions)
     processor: str = field(default_factory=processor)
     history: dict[str, Array] = field(default_factory=dict)
+    watched: Watched = field(default_factory=Watched)
     notes: list[str] = field(default_factory=list)
     folder: Path | None = field(default=None, repr=False)
     _id: int | None = field(default=None, repr=False)
@@ -192,7 +196,7 @@ class Run:
                 mark = write_checkpoint(store, run, tree, epoch=self.epochs, step=self.steps)
             store.append(
                 run, 0, self.history, epoch=self.epochs, step=self.steps, seconds=self.seconds,
-                checkpoint=mark,
+                checkpoint=mark, watched=self.watched.parts(),
             )  # fmt: skip
             store.set_findings(run, self.findings())
             store.set_status(run, self.status)
@@ -229,6 +233,7 @@ def from_record(store: Store, record: RunRecord) -> Run:
         versions=record.versions,
         processor=record.processor,
         history=store.history(record.id),
+        watched=store.watched(record.id),
         folder=store.folder,
         _id=record.id,
     )

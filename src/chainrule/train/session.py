@@ -23,6 +23,7 @@ from .foresight import Foresight, is_foreseen
 from .ledger import Ledger
 from .progress import Progress
 from .recorder import Recorder
+from .watching import Columns
 
 CHUNK_SECONDS = 0.2
 GROWTH = 16  # a chunk is at most so many times the one before, while the speed is not known yet
@@ -33,6 +34,7 @@ MOST_STEPS = 1 << 20
 class Runner(Protocol):
     """An engine's way to run training steps."""
 
+    columns: Columns  # what a look reports
     # Whether it takes the run-time numbers of many epochs along in a plan.
     foresees: bool
 
@@ -127,7 +129,7 @@ class Session:
 
     def _run_chunk(self) -> int:
         """Run one chunk; returns how many epochs it ended."""
-        plan = self._plan()
+        plan, looked = self.course.with_looks(self._plan(), self.steps)
         begun = time.perf_counter()
         try:
             outcome = self.runner.run(plan)
@@ -137,7 +139,12 @@ class Session:
             raise
         spent = time.perf_counter() - begun
         done = self._take(outcome)
-        ran, steps = len(outcome.trained) + len(outcome.checked), len(plan.variants)
+        # A stop may come between a look and its step, which is then looked at again.
+        looked = looked[looked < self.steps]
+        numbers = outcome.watched[: len(looked)]
+        self.recorder.run.watched.add(self.runner.columns, looked, numbers)
+        ran = len(outcome.trained) + len(outcome.checked) + len(outcome.watched)
+        steps = len(plan.variants)
         if ran == steps:
             wished = CHUNK_SECONDS * self.runner.chunk_factor / max(spent, 1e-9) * steps
             self._chunk = max(1, min(int(wished), GROWTH * steps))

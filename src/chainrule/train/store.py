@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,10 @@ import numpy as np
 from ..errors import StoreError
 from ..io.arrays import Array
 from ..io.files import storage_error
-from .database import connect, explained, transaction
+from .database import connect, explained, has_table, transaction
 from .findings import Finding
 from .lock import exclusive
+from .watching import Columns, Watched
 
 DATABASE = "runs.sqlite3"
 STATUSES = ("running", "finished", "interrupted", "failed")
@@ -209,6 +210,7 @@ class Store:
         step: int,
         seconds: float,
         checkpoint: CheckpointRecord | None = None,
+        watched: Sequence[tuple[Columns, Array, Array]] = (),
     ) -> None:
         """Record one chunk: metrics of epochs from `start` on, progress, and a checkpoint's row.
 
@@ -220,6 +222,7 @@ class Store:
             step: steps done so far.
             seconds: spent training so far.
             checkpoint: the checkpoint that is now whole on the disk, if one is.
+            watched: what was watched since the last chunk: names, steps, numbers.
         """
         with transaction(self._connection, self.path) as connection:
             for name, numbers in series.items():
@@ -227,6 +230,10 @@ class Store:
                     content = np.ascontiguousarray(numbers, _little(numbers.dtype))
                     row = (run, name, start, len(numbers), content.dtype.name, content.tobytes())
                     connection.execute("INSERT INTO metric VALUES (?, ?, ?, ?, ?, ?)", row)
+            for names, steps, numbers in watched:
+                values = steps.astype("<i8").tobytes(), numbers.astype("<f8").tobytes()
+                looks = (run, int(steps[0]), json.dumps(names), *values)
+                connection.execute("INSERT INTO watch VALUES (?, ?, ?, ?, ?)", looks)
             connection.execute(
                 "UPDATE run SET epoch = ?, step = ?, seconds = ?, updated = ? WHERE id = ?",
                 (epoch, step, seconds, time.time(), run),
@@ -255,12 +262,28 @@ class Store:
             ends[name] = start + len(numbers)
         return {name: np.concatenate(parts) for name, parts in chunks.items()}
 
+    def watched(self, run: int) -> Watched:
+        """What the run has watched."""
+        found = Watched()
+        with explained(self.path):
+            if not has_table(self._connection, "watch"):
+                return found
+        query = "SELECT names, steps, content FROM watch WHERE run = ? ORDER BY step"
+        for text, steps, content in self._rows(query, run):
+            names = tuple((name, statistic) for name, statistic in json.loads(text))
+            numbers = np.frombuffer(content, "<f8").astype(np.float64)
+            looks = np.frombuffer(steps, "<i8").astype(np.int64)
+            found.add(names, looks, numbers.reshape(len(looks), len(names)))
+        return found
+
     def rewind(self, run: int, *, epoch: int, step: int) -> None:
         """Remove what was recorded after `epoch` epochs and `step` steps: rows, then files."""
         later = self._rows("SELECT file FROM checkpoint WHERE run = ? AND step > ?", run, step)
         with transaction(self._connection, self.path) as connection:
             connection.execute("DELETE FROM metric WHERE run = ? AND start >= ?", (run, epoch))
             connection.execute("DELETE FROM checkpoint WHERE run = ? AND step > ?", (run, step))
+            # Looks are written with each checkpoint, so no chunk of them spans one.
+            connection.execute("DELETE FROM watch WHERE run = ? AND step >= ?", (run, step))
             connection.execute("DELETE FROM finding WHERE run = ?", (run,))
             connection.execute(
                 "UPDATE run SET epoch = ?, step = ? WHERE id = ?", (epoch, step, run)

@@ -39,6 +39,7 @@ from .settings import check_same, description, settings_of
 from .state import collect_state, plain, restore_state
 from .step import CustomStep, EvaluationStep, TrainingStep
 from .targets import check_targets
+from .watching import as_watch
 from .weights import WeightedExamples, weighted_examples
 
 
@@ -71,7 +72,9 @@ class Trainer(ManyTrainings):
         device: "cpu" or None: there is no other yet.
         precision: "float32" or "float64", to be sure that the model has it; None takes the dtype of
             its parameters.
-        watch: None: not there yet.
+        watch: statistics of layers, parameters and gradients, in the run's ``watched``: True for
+            all, names or patterns of some (``["0", "*.weight"]``), or a
+            :class:`~chainrule.train.Watch` that also says how often. It changes no bits.
         check: "nan" ends the training at the first loss or weight that is not finite, with an error
             that names the node which made it, its layer, its line and its inputs.
         threads: threads of the native engine; None lets it choose. The bits are the same.
@@ -132,7 +135,7 @@ class Trainer(ManyTrainings):
         self.threads = threads
         self.seed = seed
         self.progress = progress
-        self.check, self.step = check, step
+        self.check, self.step, self.watch = check, step, as_watch(watch)
         self.run: Run | None = None
         self._step = TrainingStep(model, loss, optimizer, self.metrics, clip, penalty, step, self)
         self._evaluation = EvaluationStep(model, loss, self.metrics, step, self)
@@ -292,7 +295,9 @@ class Trainer(ManyTrainings):
         run = opened.run
         self.run = run
         run._source = Source(self, examples, batching)
-        course = Course(examples, batching, validation)
+        course = Course(
+            examples, batching, validation, None if self.watch is None else self.watch.every
+        )
         ledger = Ledger(self._step.layout, batching)
         checks = Ledger(self._evaluation.layout, course.checks or batching)
         for callback in callbacks:
@@ -460,7 +465,7 @@ class Trainer(ManyTrainings):
             self._known_traces = Traces(
                 self._step, self._evaluation, self.model, self.optimizer,
                 [self.loss, *(metric.measure for metric in self.metrics), *own],
-                strict=any(each is not None for each in own),
+                strict=any(each is not None for each in own), watch=self.watch,
             )  # fmt: skip
         return self._known_traces
 
