@@ -165,20 +165,24 @@ class Course:
         """
         if self.every is None:
             return plan, np.zeros(0, np.int64)
-        places = np.flatnonzero(self.kinds[plan.variants] == TRAINS)
-        steps = done + np.arange(len(places))
-        due = steps % self.every == 0
+        places = None
+        count = len(plan.variants)
+        if self.checking:
+            places = np.flatnonzero(self.kinds[plan.variants] == TRAINS)
+            count = len(places)
+        # One due before the plan may have been put off to its first step.
+        steps = np.arange((done - 1) // self.every * self.every, done + count, self.every)
         if len(self.batching.sizes) > 1:
-            # A remainder ends its epoch.
-            due |= ((steps - 1) % self.every == 0) & (steps % self.training == 0) & (steps > 0)
-        due &= plan.variants[places] == 0
+            steps = steps + (steps % self.training == self.training - 1)
+        steps = np.unique(steps[(steps >= done) & (steps < done + count)])
+        at = steps - done if places is None else places[steps - done]
         looks = len(self.sizes) - 1
         inserted = replace(
             plan,
-            variants=np.insert(plan.variants, places[due], looks).astype(np.int32),
-            turns=np.insert(plan.turns, places[due], plan.turns[places[due]]),
+            variants=np.insert(plan.variants, at, np.int32(looks)),
+            turns=np.insert(plan.turns, at, plan.turns[at]),
         )
-        return inserted, steps[due]
+        return inserted, steps
 
 
 @functools.lru_cache(maxsize=32)

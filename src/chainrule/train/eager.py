@@ -123,13 +123,13 @@ class EagerRunner:
         """Go back to a snapshot."""
         restore_state(snapshot, self._model, self._optimizer)
 
-    def arrays(self) -> list[Array]:
-        """The arrays of numbers that the steps write."""
-        return [
-            tensor.detach().numpy()
+    def is_finite(self) -> bool:
+        """Whether all numbers that the steps write are finite."""
+        return all(
+            np.isfinite(tensor.detach().numpy()).all()
             for tensor in self._model.state_dict().values()
             if tensor.dtype.is_float
-        ]
+        )
 
     def refresh(self) -> None:
         """The user's tensors are what the steps read."""

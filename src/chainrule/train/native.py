@@ -23,7 +23,7 @@ from ..io.arrays import Array
 from ..tensor._handle import array_leaf
 from ..tensor._watch import watch
 from .compiled import Part, TracedLoop, signature, trace_parts
-from .course import CHECKS, TRAINS, Course, Outcome, Plan
+from .course import Course, Outcome, Plan
 from .eager import Step, evaluating, joined
 from .feed import Feed
 from .guard import guard
@@ -372,15 +372,16 @@ class NativeRunner:
     def _outcome(self, variants: Array, reports: list[Array]) -> Outcome:
         """What the steps of a piece gave."""
         first, last = self._course.first_check, len(self._course.sizes) - 1
-        kinds = self._course.kinds[variants]
-        trains, checks = kinds == TRAINS, kinds == CHECKS
         rows = []
-        for places, chosen in zip(self._registers, (trains, checks), strict=False):
-            count = int(self._course.sizes[variants[chosen]].sum()) if places else 0
+        for kind, places in enumerate(self._registers):
+            count = 0
+            if places:
+                mine = variants[self._course.kinds[variants] == kind]
+                count = int(self._course.sizes[mine].sum())
             rows.append([self.loop.read(place)[-count:] if count else self.loop.read(place)[:0]
                          for place in places])  # fmt: skip
-        trained = _in_order(variants[trains], reports[:first], 0)
-        checked = _in_order(variants[checks], reports[first:last], first)
+        trained = _in_order(variants, reports[:first], 0)
+        checked = _in_order(variants, reports[first:last], first)
         watched = reports[last] if last < len(reports) else np.zeros((0, 0))
         return Outcome(trained, checked, rows[0], rows[1] if len(rows) > 1 else [], watched)
 
@@ -408,14 +409,14 @@ class NativeRunner:
         compiled.placed = [None] * len(snapshot)
         compiled.load()
 
-    def arrays(self) -> list[Array]:
-        """The arrays of numbers that the steps write."""
+    def is_finite(self) -> bool:
+        """Whether all numbers that the steps write are finite."""
         traced = self._compiled.traced
-        return [
-            self.loop.read(place)
+        return all(
+            self.loop.is_finite(place)
             for place, handle in enumerate(traced.handles)
             if traced.written[place] and handle.dtype.is_float
-        ]
+        )
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""
@@ -423,12 +424,13 @@ class NativeRunner:
 
 
 def _in_order(variants: Array, reports: list[Array], first: int) -> Array:
-    """What steps of several variants reported, in the order of the steps."""
+    """What steps of the variants from number `first` on reported, in the order of the steps."""
     if len(reports) < 2:
         return reports[0] if reports else np.zeros((0, 0))
-    found = np.empty((len(variants), reports[0].shape[1]))
+    own = variants[(variants >= first) & (variants < first + len(reports))]
+    found = np.empty((len(own), reports[0].shape[1]))
     for number, report in enumerate(reports, first):
-        found[variants == number] = report
+        found[own == number] = report
     return found
 
 

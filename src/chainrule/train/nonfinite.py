@@ -1,14 +1,16 @@
 """``check="nan"``: at the first NaN or infinity stop, and say which node made it and from what.
 
-Compiled steps are not watched from inside. A chunk of steps that ends in a loss or weights that are
-not finite is run again from the state before it, to find the step; that step is then run eagerly,
-with every value at hand, and followed back from what is not finite to what still was.
+Compiled steps are not checked from inside. Steps after which a loss or a weight is not finite are
+run again, from a copy of the state that is made now and then, to find the first bad one; that one
+is then run eagerly, with every value at hand, and followed back from what is not finite to what
+still was.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from ..graph.node import INPUT, Node
 from ..io.arrays import Array
 from ..tensor import Tensor
 from .course import LOOKS, Course, Outcome, Plan
+
+SNAPSHOT_SECONDS = 1.0  # between two copies of the state
 
 _HINTS = {
     "log": "keep its input above 0, for example (x + 1e-8).log(), or use a loss of logits",
@@ -52,6 +56,9 @@ class CheckedRunner:
         self._model, self._optimizer = model, optimizer
         self._course = course
         self._done = done
+        self._before: Any = None  # the state at some moment, and the plans that were run since
+        self._since: list[Plan] = []
+        self._taken = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
@@ -63,22 +70,45 @@ class CheckedRunner:
             NonFiniteError: names the node, its layer and its line. The model holds the weights from
                 before that step.
         """
-        before = self._runner.snapshot()
-        outcome: Outcome = self._runner.run(plan)
+        course, runner = self._course, self._runner
+        if plan.numbers is None and runner.foresees:
+            plan = replace(plan, numbers=np.array([runner.numbers()]), turns=plan.turns * 0)
+        if not runner.foresees or time.monotonic() - self._taken > SNAPSHOT_SECONDS:
+            self._before = None
+        if self._before is None:
+            self._before, self._since = runner.snapshot(), []
+            self._taken = time.monotonic()
+        outcome: Outcome = runner.run(plan)
+        steps = plan
+        if course.every is not None:
+            steps = plan.only(course.kinds[plan.variants] != LOOKS)
+        steps = steps.head(len(outcome.trained) + len(outcome.checked))
         if not self._is_finite(outcome):
-            raise self._find(before, plan, len(outcome.trained) + len(outcome.checked))
+            raise self._find(steps)
+        self._since.append(steps)
         self._done += len(outcome.trained)
         return outcome
+
+    def refresh(self) -> None:
+        """Take over tensors that the user has changed."""
+        self._before = None
+        self._runner.refresh()
 
     def _is_finite(self, outcome: Outcome) -> bool:
         if not np.isfinite(outcome.trained[:, 0]).all():
             return False
-        return all(np.isfinite(array).all() for array in self._runner.arrays())
+        finite: bool = self._runner.is_finite()
+        return finite
 
-    def _find(self, before: Any, plan: Plan, steps: int) -> NonFiniteError:
+    def _find(self, plan: Plan) -> NonFiniteError:
         """The error for the first bad step of a chunk; leaves the state before that step."""
         course = self._course
-        plan = plan.only(course.kinds[plan.variants] != LOOKS)
+        before = self._before
+        if self._since:
+            self._runner.restore(before)
+            for earlier in self._since:
+                self._runner.run(earlier)
+            before = self._runner.snapshot()
         ends = np.concatenate([[0], np.cumsum(course.sizes[plan.variants])])
 
         def replay(count: int) -> bool:
@@ -86,7 +116,7 @@ class CheckedRunner:
             self._runner.restore(before)
             return not count or self._is_finite(self._runner.run(plan.head(count)))
 
-        good, bad = 0, steps
+        good, bad = 0, len(plan.variants)
         while bad - good > 1:
             middle = (good + bad) // 2
             good, bad = (middle, bad) if replay(middle) else (good, middle)

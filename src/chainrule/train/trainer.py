@@ -39,7 +39,7 @@ from .settings import check_same, description, settings_of
 from .state import collect_state, plain, restore_state
 from .step import CustomStep, EvaluationStep, TrainingStep
 from .targets import check_targets
-from .watching import as_watch
+from .watching import as_watch, interval
 from .weights import WeightedExamples, weighted_examples
 
 
@@ -295,9 +295,8 @@ class Trainer(ManyTrainings):
         run = opened.run
         self.run = run
         run._source = Source(self, examples, batching)
-        course = Course(
-            examples, batching, validation, None if self.watch is None else self.watch.every
-        )
+        numbers = batching.size * sum(array[:1].size for array in examples.arrays[:-1])
+        course = Course(examples, batching, validation, interval(self.watch, self.model, numbers))
         ledger = Ledger(self._step.layout, batching)
         checks = Ledger(self._evaluation.layout, course.checks or batching)
         for callback in callbacks:

@@ -194,21 +194,24 @@ class _Reach:
             raise ShapeError(
                 f"the plan names a step that does not exist; there are {len(self._reads)}"
             )
-        used = np.zeros(1, np.int64)
-        if len(self._reads) > 1:
-            used = np.flatnonzero(np.bincount(plan, minlength=len(self._reads)))
-        needed = self._needed(plan, used)
+        counts = np.bincount(plan, minlength=len(self._reads))
+        needed = self._needed(plan, counts)
         if rows.size < needed:
             raise ShapeError(f"the plan takes {needed} indices but {rows.size} were given")
         if needed:
-            self._check_range(rows[:needed], plan, used)
+            self._check_range(rows[:needed], plan, np.flatnonzero(counts))
 
-    def _needed(self, plan: Array, used: Array) -> int:
-        if len(used) == 1 and self._takes[used[0]]:
-            return int(plan.size * self._takes[used[0]])
-        ends = np.cumsum(self._takes[plan])
-        # A step that only looks reads beyond what was taken.
-        return int((ends - self._takes[plan] + self._reads[plan]).max())
+    def _needed(self, plan: Array, counts: Array) -> int:
+        """How many rows the plan reads."""
+        looks = np.flatnonzero((self._takes < self._reads) & (counts > 0))
+        for variant in looks:
+            # A step that only looks reads rows of the steps after it, of the next one as a rule.
+            places = np.flatnonzero(plan == variant)
+            after = plan[np.minimum(places + 1, plan.size - 1)]
+            if (self._takes[after] < self._reads[variant]).any():
+                ends = np.cumsum(self._takes[plan])
+                return int((ends - self._takes[plan] + self._reads[plan]).max())
+        return int(counts @ self._takes)
 
     def _check_range(self, rows: Array, plan: Array, used: Array) -> None:
         low, high = int(rows.min()), int(rows.max())
@@ -228,12 +231,22 @@ def _apart(report: Array, steps: Array, widths: Sequence[int]) -> list[Array]:
     if len(set(widths)) == 1:
         rows = report[: steps.size * widths[0]].reshape(steps.size, widths[0])
         return [rows] if len(widths) == 1 else [rows[steps == k] for k in range(len(widths))]
-    each = np.asarray(widths)[steps]
-    starts = np.cumsum(each) - each
-    return [
-        report[starts[steps == variant][:, None] + np.arange(width)]
-        for variant, width in enumerate(widths)
-    ]
+    counts = np.bincount(steps, minlength=len(widths))
+    usual = int(counts.argmax())
+    others = np.flatnonzero(steps != usual)
+    kinds = steps[others]
+    wider = np.asarray(widths)[kinds] - widths[usual]
+    # Where the unusual steps begin: each lies behind the steps before it, most of them usual.
+    starts = others * widths[usual] + np.cumsum(wider) - wider
+    found = [np.zeros((0, width)) for width in widths]
+    for variant in np.unique(kinds):
+        places = starts[kinds == variant][:, None] + np.arange(widths[variant])
+        found[variant] = report[places]
+    told = report[: int(counts @ np.asarray(widths))]
+    ends = (starts + np.asarray(widths)[kinds]).tolist()
+    pairs = zip([0, *ends], [*starts.tolist(), told.size], strict=True)
+    found[usual] = np.concatenate([told[a:b] for a, b in pairs]).reshape(-1, widths[usual])
+    return found
 
 
 class Loop:
@@ -385,6 +398,14 @@ class Loop:
         if view is None:
             view = self._views[number] = self._built.state[number].view(self._built.arena)
         return view
+
+    def is_finite(self, number: int) -> bool:
+        """Whether all numbers of one state are finite; nothing is copied."""
+        with self._lock:
+            view = self._view(number)
+            # A sum is finite only if all its terms are; a large one may overflow by itself.
+            total = np.add.reduce(view, axis=None)
+            return bool(np.isfinite(total)) or bool(np.isfinite(view).all())
 
     def write(self, number: int, array: Array) -> None:
         """Set one state.

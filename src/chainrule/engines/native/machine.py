@@ -152,7 +152,7 @@ class Built:
         """How many numbers the steps of a plan report together."""
         if len(set(self.sums)) == 1:
             return steps.size * self.sums[0]
-        return int(np.asarray(self.sums)[steps].sum())
+        return int(np.bincount(steps, minlength=len(self.sums)) @ np.asarray(self.sums))
 
     def repeat(self, steps: Array) -> Callable[[], None]:
         """A function that runs these steps, which take no rows and report nothing, in one call.
