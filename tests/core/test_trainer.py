@@ -462,8 +462,8 @@ def test_options_that_do_not_exist_are_refused() -> None:
         make_trainer(precision="bfloat16")
     with pytest.raises(OptionError, match=r"parameters of float32.\n  fix: model.double\(\)"):
         make_trainer(precision="float64")
-    with pytest.raises(OptionError, match="no watch= yet"):
-        make_trainer(watch=["weight"])
+    with pytest.raises(OptionError, match="watch takes True, or names or patterns"):
+        make_trainer(watch="loss")
     with pytest.raises(OptionError, match=r"no check 'inf'.*\n  expected: 'nan'"):
         make_trainer(check="inf")
     with pytest.raises(OptionError, match=r"step must be a function \(trainer, batch\)"):

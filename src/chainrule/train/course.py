@@ -17,6 +17,7 @@ from ..io.arrays import Array
 from .examples import Batching, Examples
 
 EVALUATION_ROWS = 1000
+STEP_WORK = 30.0  # rows that a step is as much work as, besides its own
 TRAINS, CHECKS, LOOKS = 0, 1, 2
 
 
@@ -86,6 +87,8 @@ class Course:
         checking: steps of an epoch that measure validation data.
         sizes: int64, the rows that each variant takes from the order.
         kinds: int64, for each variant :data:`TRAINS`, :data:`CHECKS` or :data:`LOOKS`.
+        work: float64, about how much work each variant is, to tell how long steps will take: a row
+            that is trained is three that are measured, and a step by itself is some rows.
 
     Example:
         >>> train, held = Examples((np.zeros((5, 2)),)), Examples((np.zeros((3, 2)),))
@@ -110,10 +113,28 @@ class Course:
         self.first_check = len(batching.sizes)
         self.every = every
         self.sizes, self.kinds, self.variants, self._ends = _steps(batching, checks)
+        self.work = self.sizes * np.where(self.kinds == TRAINS, 3.0, 1.0) + STEP_WORK
+        self._work_ends = np.cumsum(self.work[self.variants])
 
     def __len__(self) -> int:
         """Steps of an epoch."""
         return len(self.variants)
+
+    @property
+    def epoch_work(self) -> float:
+        """The work of an epoch."""
+        return float(self._work_ends[-1])
+
+    def work_of(self, plan: Plan) -> float:
+        """The work of a plan."""
+        return float(np.bincount(plan.variants, minlength=len(self.work)) @ self.work)
+
+    def reach(self, start: int, work: float) -> int:
+        """The step of an epoch to which so much work leads, from `start` on; at least the next."""
+        before = self._work_ends[start - 1] if start else 0.0
+        # Sums of the same terms in another order may differ in the last digits.
+        stop = int(np.searchsorted(self._work_ends, (before + work) * (1 + 1e-12), "right"))
+        return max(stop, start + 1)
 
     @property
     def rows(self) -> int:

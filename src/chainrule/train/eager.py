@@ -51,7 +51,8 @@ class EagerRunner:
         watch: what looks report of; None for nothing.
     """
 
-    first_chunk = 1
+    first_steps = 1
+    seconds = 0.0
     chunk_factor = 1
     engine = "numpy"
     foresees = False  # the step reads the optimizer's settings when it runs
@@ -103,6 +104,9 @@ class EagerRunner:
     def columns(self) -> Columns:
         """What a look reports."""
         return () if self._looker is None else self._looker.columns
+
+    def learn(self, seconds: float) -> None:
+        """A training by Python begins with one step each time."""
 
     def numbers(self) -> list[float]:
         """None: the step reads the settings itself."""

@@ -34,7 +34,6 @@ from .watching import Columns, Watch
 # enough that Python costs little, short enough that moving the rows along does.
 REGISTER_STEPS = 8
 REGISTER_ROWS = 1024
-CHUNK_SECONDS = 0.2  # what a first chunk should take, where the loop's speed is known
 
 
 @dataclass
@@ -47,7 +46,7 @@ class Compiled:
         traced: the steps and the tensors that its state stands for.
         placed: the node that each of these tensors held when the loop's state was that of the
             tensors; a tensor that holds another one has been changed by the user.
-        seconds: what a step took the last time; 0 where it has not run.
+        seconds: what a unit of work took the last time; 0 where it has not run.
     """
 
     loop: Any
@@ -289,6 +288,7 @@ class NativeRunner:
 
     engine = "native"
     foresees = True
+    first_steps = 8
 
     def __init__(self, traces: Traces, course: Course, threads: int | None) -> None:
         self._course, self._stopped = course, False
@@ -331,10 +331,13 @@ class NativeRunner:
         return self._compiled.loop
 
     @property
-    def first_chunk(self) -> int:
-        """Steps to begin with: few, until the speed is known."""
-        known = self._compiled.seconds
-        return max(1, int(CHUNK_SECONDS / known)) if known else 8
+    def seconds(self) -> float:
+        """What a unit of work took the last time that this loop ran; 0 if it has not."""
+        return self._compiled.seconds
+
+    def learn(self, seconds: float) -> None:
+        """Remember what a unit of work takes, for the next training by this loop too."""
+        self._compiled.seconds = seconds
 
     @property
     def chunk_factor(self) -> int:
@@ -355,7 +358,6 @@ class NativeRunner:
         numbers = [self.numbers()] if plan.numbers is None else plan.numbers
         table = np.asarray(numbers, np.float64)
         turns = np.zeros_like(plan.turns) if plan.numbers is None else plan.turns
-        begun = time.perf_counter()
         parts = []
         for rows, steps in self._feed.pieces(plan):
             variants = plan.variants[steps]
@@ -363,11 +365,7 @@ class NativeRunner:
             parts.append(self._outcome(variants[:done], reports))
             if self._stopped or done < len(variants):
                 break
-        outcome = _together(parts)
-        count = len(outcome.trained) + len(outcome.checked)
-        if count:
-            self._compiled.seconds = (time.perf_counter() - begun) / count
-        return outcome
+        return _together(parts)
 
     def _outcome(self, variants: Array, reports: list[Array]) -> Outcome:
         """What the steps of a piece gave."""

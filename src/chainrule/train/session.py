@@ -38,9 +38,14 @@ class Runner(Protocol):
     # Whether it takes the run-time numbers of many epochs along in a plan.
     foresees: bool
 
+    first_steps: int  # steps to begin with, before the speed is known
+
     @property
-    def first_chunk(self) -> int:
-        """Steps to begin with, before the speed is known."""
+    def seconds(self) -> float:
+        """What a unit of work (:attr:`course.Course.work`) took before; 0 if that is not known."""
+
+    def learn(self, seconds: float) -> None:
+        """Remember what a unit of work takes."""
 
     @property
     def chunk_factor(self) -> int:
@@ -105,14 +110,16 @@ class Session:
     tell: Callable[[Any, Mapping[str, float]], object]
     pause: Callable[[], AbstractContextManager[None]]
     tree: Callable[[Session], Tree]
-    _chunk: int = 1
+    _chunk: float = 1.0  # work of the next chunk
     _order: Array | None = None
     _stopped: bool = False
     _ahead: Foresight | None = None  # of the chunk that is run
 
     def run(self) -> str:
         """Train; returns the status that the record ends with: finished or interrupted."""
-        self._chunk = self.runner.first_chunk
+        known, work = self.runner.seconds, self.course.work
+        seconds = CHUNK_SECONDS * self.runner.chunk_factor
+        self._chunk = seconds / known if known else self.runner.first_steps * float(work[0])
         # A training that was ended by its own callback is not gone on with.
         stopped = (getattr(callback, "stopped_epoch", None) for callback in self.callbacks)
         ended = any(epoch is not None for epoch in stopped)
@@ -129,7 +136,9 @@ class Session:
 
     def _run_chunk(self) -> int:
         """Run one chunk; returns how many epochs it ended."""
-        plan, looked = self.course.with_looks(self._plan(), self.steps)
+        steps = self._plan()
+        work = self.course.work_of(steps)
+        plan, looked = self.course.with_looks(steps, self.steps)
         begun = time.perf_counter()
         try:
             outcome = self.runner.run(plan)
@@ -144,10 +153,10 @@ class Session:
         numbers = outcome.watched[: len(looked)]
         self.recorder.run.watched.add(self.runner.columns, looked, numbers)
         ran = len(outcome.trained) + len(outcome.checked) + len(outcome.watched)
-        steps = len(plan.variants)
-        if ran == steps:
-            wished = CHUNK_SECONDS * self.runner.chunk_factor / max(spent, 1e-9) * steps
-            self._chunk = max(1, min(int(wished), GROWTH * steps))
+        if ran == len(plan.variants):
+            wished = CHUNK_SECONDS * self.runner.chunk_factor / max(spent, 1e-9) * work
+            self._chunk = min(wished, GROWTH * work)
+            self.runner.learn(spent / work)
         return done
 
     def _take(self, outcome: Outcome) -> int:
@@ -177,16 +186,17 @@ class Session:
         course, ledger = self.course, self.ledger
         position, length = ledger.step + self.checks.step, len(course)
         self._ahead = None
-        limit = min(self._chunk, MOST_STEPS)
-        if position == 0 and limit >= length:
-            most = max(1, min(limit // length, MOST_ROWS // course.rows))
+        whole = min(int(self._chunk / course.epoch_work), MOST_STEPS // length)
+        if position == 0 and whole:
+            most = max(1, min(whole, MOST_ROWS // course.rows))
             epochs = min(most, self.epochs - ledger.epochs) if self._may_run_on() else 1
             if epochs * course.rows <= MOST_ROWS:
                 return self._epochs(epochs)
         if self._order is None:
             self._order = course.orders(self.key, self.counter, 1)[0]
-        rows = max(1, MOST_ROWS // int(course.sizes.max()))
-        return course.part(self._order, position, min(length, position + min(limit, rows)))
+        most = min(MOST_STEPS, max(1, MOST_ROWS // int(course.sizes.max())))
+        stop = min(course.reach(position, self._chunk), position + most)
+        return course.part(self._order, position, stop)
 
     def _may_run_on(self) -> bool:
         """Whether nobody has to be asked after each epoch."""
