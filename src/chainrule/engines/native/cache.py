@@ -9,10 +9,13 @@ on: the text it was compiled from, the processor and its features, the version o
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import os
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import llvmlite
@@ -21,6 +24,8 @@ import llvmlite.binding as llvm
 from .target import Target
 
 MOST_BYTES = 256 << 20
+_PRUNE_EVERY = 512  # files written: looking through the folder takes longer than writing one
+_saves = itertools.count()
 _FORMAT = b"chainrule machine code 1\n"
 _OFF = ("off", "0", "no", "none")
 
@@ -99,9 +104,30 @@ def save(name: str, code: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(aside)
             return
-        _prune(place)
+        if next(_saves) % _PRUNE_EVERY == 0:
+            _prune(place)
     except OSError:
         return
+
+
+def save_later(name: str, code: bytes) -> None:
+    """As :func:`save`, on a thread of its own: nobody waits for the disk."""
+    if folder() is not None:
+        _writer().submit(save, name, code)
+
+
+def flush() -> None:
+    """Wait until all that was to be kept later is kept."""
+    _writer().submit(lambda: None).result()
+
+
+@functools.cache
+def _writer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="chainrule-cache")
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_writer.cache_clear)
 
 
 def _prune(place: Path) -> None:

@@ -68,7 +68,7 @@ def _from_disk(
             "functions": functions,
             "declarations": declarations,
         }
-        cache.save(name, json.dumps(record).encode())
+        cache.save_later(name, json.dumps(record).encode())
     return alone, kernel
 
 
