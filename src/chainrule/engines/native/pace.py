@@ -4,6 +4,9 @@ A neighbour on one of the processors makes a team wait for its slowest member, s
 alone is faster. The bits are the same for any number, so it may be chosen while the loop runs: by
 the clock, and by how much of that time the team's members were let run at all. The second tells a
 busy neighbour from a slow moment at once, whatever the machine did before.
+
+Steps are run in pieces of a fifth of a second at most. Between two of them Python sees signals, so
+Ctrl-C ends a long plan soon, with the state as a step left it.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class Pace:
         """How many threads to use, and for how many of the steps that are left."""
         most = self.counts[0]
         if len(self.counts) == 1:
-            return most, steps
+            return most, self._fitting(most, PIECE_SECONDS, steps)
         if self._left > 0:
             return 1, self._fitting(1, min(self._left, PIECE_SECONDS), steps)
         if self._warm and (1 not in self._seconds or self._since > _AGAIN):
@@ -76,10 +79,11 @@ class Pace:
         """
         if not steps:
             return
+        each = seconds / steps
         if len(self.counts) == 1:
             self.pinned ^= share < _SHARE
+            self._seconds[threads] = each
             return
-        each = seconds / steps
         if threads == 1:
             self._note_one(each, seconds)
             return
