@@ -229,8 +229,17 @@ def test_work_that_a_team_does_more_slowly_stays_with_one_thread():
 
 def test_a_team_of_fixed_size_tries_both_ways_beside_others():
     pace = Pace(2, fixed=True)
-    assert pace.next(50) == (2, 50) and pace.pinned
+    assert pace.next(50) == (2, 4) and pace.pinned
     pace.note(2, 50, 0.1, share=0.5)
     assert not pace.pinned
     pace.note(2, 50, 0.1, share=0.9)
     assert not pace.pinned
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pieces_of_a_long_plan_are_short(threads):
+    """Between them Python sees Ctrl-C."""
+    pace = Pace(threads, fixed=True)
+    for seconds in (1e-6, 1e-3, 0.5):
+        pace.note(threads, 10, 10 * seconds)
+        assert pace.next(1 << 40)[1] * seconds <= max(0.2, seconds) * 1.01
