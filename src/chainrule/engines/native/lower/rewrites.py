@@ -459,12 +459,12 @@ REWRITES = {
     "sum": (
         sum_of_nothing,
         sum_of_products,
-        sum_of_permuted,
         sum_of_rows,
         reduce_kept,
         sum_of_uniform,
         reduction_of_rows,
         sum_of_spread,
+        sum_of_permuted,
         reduce_single_axes,
     ),
     "amax": (reduce_kept, reduction_of_rows, reduce_single_axes),
