@@ -125,7 +125,7 @@ def _infer_concat(*parts: Aval, axis: int) -> Aval:
 
 
 def _concat_rule(g: Any, y: Any, *parts: Any, slot: int, axis: int) -> Any:
-    start = sum(part.shape[axis] for part in parts[:slot])
+    start = sum([part.aval.shape[axis] for part in parts[:slot]])
     stop = start + parts[slot].shape[axis]
     starts = tuple(start if k == axis else 0 for k in range(g.ndim))
     stops = tuple(stop if k == axis else n for k, n in enumerate(g.shape))
