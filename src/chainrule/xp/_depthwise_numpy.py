@@ -81,14 +81,14 @@ class _Shifts:
         lines = out.reshape(*g.shape[:2], -1)
         return lines[:, :, : lines.shape[2] - max(self.starts())]
 
-    def crop(self, out: Array, found: Array) -> None:
-        """Write what was computed over the views to the places of `out`."""
+    def room(self, n: int, groups: int, kind: Any) -> tuple[Array, Array]:
+        """Memory laid out as the views are, and the places in it that are results."""
         if not self.flat:
-            out[...] = found
-            return
-        whole = np.empty((*found.shape[:2], prod(self.full)), found.dtype)
-        whole[:, :, : found.shape[2]] = found
-        out[...] = whole.reshape(*found.shape[:2], *self.full)[self.places]
+            out = np.empty((n, groups, *self.counts), kind)
+            return out, out
+        whole = np.empty((n, groups, *self.full), kind)
+        lines = whole.reshape(n, groups, -1)
+        return lines[:, :, : lines.shape[2] - max(self.starts())], whole[self.places]
 
 
 def _factors(w: Array, groups: int, rank: int) -> Array:
@@ -108,13 +108,14 @@ def convolution(
     factors = _factors(w, groups, 1 if shifts.flat else len(stride))
     for part in _blocks(bordered):
         views = shifts.views(bordered[part])
-        total, term = np.empty_like(views[0], order="C"), np.empty_like(views[0], order="C")
+        total, found = shifts.room(len(views[0]), groups, x.dtype)
+        term = np.empty(total.shape, x.dtype)
         for way in range(more):
             np.multiply(views[0], factors[0, way], out=total)
             for view, factor in zip(views[1:], factors[1:, way], strict=True):
                 np.multiply(view, factor, out=term)
                 total += term
-            shifts.crop(out[part][:, :, way], total)
+            out[part, :, way] = found
     return out.reshape(len(x), groups * more, *shifts.counts)
 
 

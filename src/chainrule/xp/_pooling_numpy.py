@@ -7,12 +7,29 @@ does, and one that lets NaN through keeps the last NaN. Sums of windows are take
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ._borders_numpy import Array, Ints, Pairs, inside, offsets, padded
+
+# Bytes of images that are pooled at once: what lies between then stays in the cache.
+_BLOCK = 1 << 18
+
+
+def _in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
+    """A function of images, computed for some of them at a time."""
+    count = max(1, _BLOCK // max(x[:1].nbytes, 1))
+    if len(x) <= count:
+        return function(x)
+    first = function(x[:count])
+    out = np.empty((len(x), *first.shape[1:]), first.dtype)
+    out[:count] = first
+    for start in range(count, len(x), count):
+        out[start : start + count] = function(x[start : start + count])
+    return out
 
 
 def _counts(lengths: Ints, window: Ints, stride: Ints, dilation: Ints) -> Ints:
@@ -51,12 +68,20 @@ def max_pool(x: Array, window: Ints, stride: Ints, padding: Pairs, dilation: Int
     """The largest element of each window; NaN wins."""
     if _whole(x, window, padding):
         return x.max(tuple(range(2, x.ndim)), keepdims=True)
-    found = _fold(padded(x, padding, -np.inf), np.maximum, window, stride, dilation)
+
+    def pooled(part: Array) -> Array:
+        return _fold(padded(part, padding, -np.inf), np.maximum, window, stride, dilation)
+
+    found = _in_blocks(pooled, x)
     return found.copy() if np.may_share_memory(found, x) else found
 
 
 def max_pool_index(x: Array, window: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Array:
     """Where in the flat image the largest element of each window stands: int64."""
+    return _in_blocks(lambda part: _index(part, window, stride, padding, dilation), x)
+
+
+def _index(x: Array, window: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Array:
     size = x.shape[2:]
     best = padded(x, padding, -np.inf)
     counts = _counts(best.shape[2:], window, stride, dilation)
@@ -166,7 +191,11 @@ def window_sum(x: Array, window: Ints, stride: Ints, padding: Pairs, dilation: I
     """The sum of each window."""
     if _whole(x, window, padding):
         return x.sum(tuple(range(2, x.ndim)), keepdims=True)
-    found = _fold(padded(x, padding), np.add, window, stride, dilation)
+
+    def pooled(part: Array) -> Array:
+        return _fold(padded(part, padding), np.add, window, stride, dilation)
+
+    found = _in_blocks(pooled, x)
     return found.copy() if np.may_share_memory(found, x) else found
 
 
