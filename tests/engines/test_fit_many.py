@@ -385,6 +385,8 @@ def test_what_only_fit_can_do_is_refused() -> None:
         trainer.fit_many((X, Y), lr=[0.1])
     with pytest.raises(OptionError, match="check='nan' would stop"):
         trainer_of(check="nan").fit_many((X, Y), lr=[0.1])
+    with pytest.raises(OptionError, match="fit_many keeps no statistics of layers"):
+        trainer_of(watch=True).fit_many((X, Y), lr=[0.1])
     with pytest.raises(OptionError, match="runs on the native engine"):
         trainer_of(engine="numpy").fit_many((X, Y), lr=[0.1])
     one = nn.Linear(6, 1)

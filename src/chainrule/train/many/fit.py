@@ -25,6 +25,7 @@ class ManyTrainings:
     threads: int | None
     seed: int | None
     check: str | None
+    watch: Any
     progress: bool
     runs: Runs | None = None
 
@@ -145,4 +146,9 @@ def _check_trainer(trainer: Any, epochs: int, way: str | None) -> None:
         raise OptionError(
             f"fit_many goes on where a training diverges, check={trainer.check!r} would stop.\n"
             "  fix: Trainer(...) without check; runs.diverged says which did"
+        )
+    if trainer.watch is not None:
+        raise OptionError(
+            "fit_many keeps no statistics of layers.\n  given: Trainer(..., watch=...)\n"
+            "  fix: Trainer(...) without watch, and watch one training with fit"
         )
