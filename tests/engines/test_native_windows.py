@@ -378,3 +378,28 @@ def test_four_spatial_axes_are_refused_by_name() -> None:
     graph = traced(convolved, x, w)
     with pytest.raises(EngineError, match=r'(?s)one to three spatial axes.*convolution.*"numpy"'):
         native.compile_graph(graph)(x, w)
+
+
+def test_values_of_whole_images_are_not_spread_out_in_memory() -> None:
+    """Global average pooling: its gradient is read where it stands, one for each image's channel."""
+
+    def function(x: Any, w: Any) -> Any:
+        y = convolved(x, w).relu()
+        s = y.mean((2, 3)).exp().sum()
+        return (s, *cr.grad(s, [x, w]))
+
+    arrays = draw((3, 2, 9, 5), float32), draw((19, 2, 3, 3), float32)
+    check(function, *arrays)
+    graph, _ = prepare(traced(function, *arrays), set(range(3)))
+    full = [n for n in graph.nodes() if n.op.name in ("copy", "expand") and n.size >= 3 * 19 * 45]
+    assert not full
+
+
+def test_weights_of_images_in_pieces() -> None:
+    """Images that do not fit the first cache are summed piece by piece, in the same order."""
+    for size, places, channels in (((1, 50, 40), (1, 50, 40), 8), ((1, 1, 999), (1, 1, 999), 16)):
+        window = (1, 1, 3) if size[1] == 1 else (1, 3, 3)
+        low = tuple(k // 2 for k in window)
+        at = Windows(2, size, places, window, ONES, ONES, low)
+        run_weights((at, channels, 24, 1), float32, HOST)
+        run_weights((at, 1, 1, 17), float32, HOST)

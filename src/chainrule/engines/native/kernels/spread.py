@@ -42,6 +42,8 @@ def spread(
     Returns:
         The kernel: pointers values, codes if given, operands, outputs, scratch; split along images.
     """
+    if codes is None and at.outputs == 1 and at.is_bare and at.window == at.size:
+        return _repeat(module, at, channels, values, outputs, operands, body)
     names = ["values", *(["codes"] if codes else [])]
     names += [*numbered("in", len(operands)), *numbered("out", len(outputs)), "scratch"]
     dense = Operand(values.dtype, (channels, 1))
@@ -83,6 +85,46 @@ def spread(
 
     name = module.shared("spread", parameters(names, ()), write)
     return Kernel(name, tuple(names), (), "images", scratch=work.bytes, form="spread")
+
+
+def _repeat(
+    module: Module,
+    at: Windows,
+    channels: int,
+    values: Operand,
+    outputs: Sequence[Operand],
+    operands: Sequence[Operand],
+    body: Body | None,
+) -> Kernel:
+    """One window that is the image: its value stands at every place."""
+    names = ["values", *numbered("in", len(operands)), *numbered("out", len(outputs))]
+
+    def write(function: Function) -> None:
+        source, *pointers = function.params[: len(names)]
+        ends = Ends(function, operands, outputs, pointers, body or (lambda _, y: y))
+        bound = Bound(function, [values], [source])
+        start, stop = function.params[-2:]
+        lanes = lanes_of(function.target, values.dtype, channels)
+
+        def image(number: Value, _: list[Value]) -> None:
+            def row(place: Value, _: list[Value]) -> None:
+                here = function.add(function.mul(number, at.rows), place)
+
+                def visit(first: Value | int, width: int, many: int) -> None:
+                    e, part = Emitter(function, width), None if many == width else many
+                    channel = function.i64(first)
+                    value = bound.load(e, 0, [number, channel], 1, part)
+                    ends.finish(e, [value], here, channel, part)
+
+                along(function, channels, lanes, visit)
+
+            function.loop(0, at.rows, 1, [], row)
+
+        function.loop(start, stop, 1, [], image, guard=True)
+        function.ret()
+
+    name = module.shared("repeat", parameters(names, ()), write)
+    return Kernel(name, tuple(names), (), "images", form="repeat")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from ..emit.body import Emitter
 from ..emit.ir import Function, Module
@@ -28,6 +29,9 @@ _FEW = 32
 _IN_FLIGHT = 8
 # Elements of a window whose sums are kept together where every channel is by itself.
 _TAPS = 9
+# What a piece of an image and of its gradients may take of the first-level cache, and the outputs
+# of the gradients that are read at once.
+_PIECE_BYTES, _PANEL = 12 << 10, 32
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class _Writer:
         self.x, self.gradients, self.out = function.params[:3]
         self.scratch = function.params[3] if frame.bytes else None
         self.start, self.stop = function.params[-2:]
+        self.counts: list[Value | int] = list(frame.at.places)
         self.dtype = frame.source.dtype
         self.type = of(self.dtype)
         wide = weights.groups if weights.is_depthwise else weights.each
@@ -158,6 +163,35 @@ class _Writer:
         step = frame.at.outputs * self.g.strides[0]
         g = self._at(self.gradients, function.mul(image, step))
 
+        axis, count = self._piece()
+        length = frame.at.places[axis]
+        row = prod(frame.at.places[axis + 1 :]) * self.g.strides[0]
+
+        def piece(i: Value, _: list[Value]) -> None:
+            first = function.mul(i, count)
+            self.counts = list(frame.at.places)
+            if length % count:
+                self.counts[axis] = function.min(function.sub(length, first), count)
+            else:
+                self.counts[axis] = count
+            away = function.mul(first, frame.at.stride[axis] * frame.strides[axis])
+            self._places(self._at(x, away), self._at(g, function.mul(first, row)), out)
+
+        function.loop(0, -(-length // count), 1, [], piece)
+
+    def _piece(self) -> tuple[int, int]:
+        """The axis along which an image is cut in pieces that fit the cache, and their length."""
+        frame, at = self.frame, self.frame.at
+        axis = next((a for a, n in enumerate(at.places) if n > 1), 2)
+        below = prod(at.places[axis + 1 :])
+        each = at.stride[axis] * frame.strides[axis] + below * min(self.weights.outputs, _PANEL)
+        most = max(1, _PIECE_BYTES // (each * self.dtype.itemsize))
+        pieces = -(-at.places[axis] // most)
+        return axis, -(-at.places[axis] // pieces)
+
+    def _places(self, x: Value, g: Value, out: Value) -> None:
+        """Groups, panels of outputs, tiles, over the places of a piece."""
+        function, weights = self.function, self.weights
         if weights.is_depthwise:
             along(function, weights.groups, self.lanes, self._deep(x, g, out))
             return
@@ -316,7 +350,7 @@ class _Writer:
                 there = self._at(g, function.mul(i, steps_g[axis]))
                 return level(axis + 1, here, there, kept)
 
-            return function.loop(0, at.places[axis], 1, sums, step)
+            return function.loop(0, self.counts[axis], 1, sums, step)
 
         return level(0, x, g, sums)
 

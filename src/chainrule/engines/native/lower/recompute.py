@@ -7,6 +7,7 @@ Sublinear Memory Cost, 2016; here it saves time too, since memory is slower than
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 
 from ....graph.graph import Graph
@@ -21,6 +22,7 @@ _CHEAP = {
     *("add", "sub", "mul", "div", "neg", "relu", "abs", "maximum", "minimum", "where", "cast"),
     *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not"),
 }
+_BY_POINTS = ("map", "reduce")
 # What storing an array costs, in readings of one: it is written, and first fetched to be written.
 _WRITE_COST = 2
 _MOST_BASES = 3
@@ -47,18 +49,27 @@ def _choose(graph: Graph) -> dict[Node, frozenset[Node]]:
     users = _users(graph)
     outputs = {under(output) for output in graph.outputs}
     chosen: dict[Node, frozenset[Node]] = {}
+    passed: dict[Node, frozenset[Node]] = {}
     for node in graph.nodes():
         if form(node) != "map" or node.op.name not in _CHEAP or node.size < _LARGE:
             continue
         readers = users.get(node, [])
-        if node in outputs or len(readers) < 2 or any(form(user) == "view" for user in readers):
+        # Whoever reads by other places than points needs it in memory.
+        if node in outputs or not readers or any(form(r) not in _BY_POINTS for r in readers):
             continue
-        bases = _bases(node, chosen)
+        bases = _bases(node, ChainMap(chosen, passed))
+        if len(readers) == 1:
+            passed[node] = bases
+            continue
         kept = all(_is_stored(base, users, outputs) for base in bases)
         reads = len(bases) * len(readers)
         saved = len(bases) + _WRITE_COST + len(readers) - reads
         if kept and len(bases) <= _MOST_BASES and saved > 0 and _near_sum(readers, users):
             chosen[node] = bases
+    # What a chosen node alone is computed from is computed anew with it.
+    for node in reversed(passed):
+        if users[node][0] in chosen:
+            chosen[node] = passed[node]
     return chosen
 
 

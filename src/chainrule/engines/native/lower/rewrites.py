@@ -29,6 +29,7 @@ from .window_rewrites import (
     mask_before_spread,
     reduction_of_rows,
     sum_of_spread,
+    times_reciprocal,
 )
 
 FOLDED_ELEMENTS = 4096  # larger constants are not worth the memory and the time of compiling
@@ -446,7 +447,7 @@ REWRITES = {
     "add": (sum_of_pieces,),
     "mul": (times_one,),
     "sub": (minus_zero,),
-    "div": (over_power_of_two,),
+    "div": (over_power_of_two, times_reciprocal),
     "pow": (small_power,),
     "where": (same_branches, mask_before_spread),
     "reshape": (reshape_to_same,),

@@ -11,6 +11,7 @@ from math import prod
 
 from ....errors import EngineError
 from ....graph.node import Node
+from ....ops import elementwise as e
 from ....ops import index as i
 from ....ops import reduction, shape
 from ..kernels.convolution import panel_of
@@ -19,6 +20,8 @@ from .build import COPY, Builder, scalar_of
 from .support import form
 from .window_ops import CONVOLVE, CONVOLVE_PLACES, POOL, SPREAD, WEIGH, WEIGH_PLACES
 
+# So many rows are divided by multiplying with a reciprocal.
+_MANY_ROWS = 64
 _COMPARED = ("gt", "ge", "lt", "le", "eq", "ne")
 # Bytes that sums of a weight's gradient may take for all parts together, and the most parts.
 _PARTS_BYTES = 4 << 20
@@ -343,7 +346,25 @@ def _aligned(b: Builder, x: Node, image: tuple[int, ...]) -> Node:
         return rows_of(b, b.reshape(x, full))
     if x.size == full[1]:
         return b.reshape(x, (1, x.size))
+    if full[:2] == image[:2] and x.size == full[0] * full[1]:
+        return _repeated(b, b.reshape(x, full[:2]), image)
     return rows_of(b, b.expand(x, image))
+
+
+def _repeated(b: Builder, values: Node, image: tuple[int, ...]) -> Node:
+    """One value for each channel of each image, at all of its places: in rows."""
+    size, ones, none = _triple(image[2:], 1), (1, 1, 1), (0, 0, 0)
+    at = Windows(image[0], size, ones, size, ones, ones, none)
+    return b.make(SPREAD, values, at=at)
+
+
+def times_reciprocal(b: Builder, node: Node) -> Node | None:
+    """x / v = x (1 / v), for many rows x and one v for each column: one division a column."""
+    x, v = node.inputs
+    tall = node.ndim == 2 and v.shape == (1, node.shape[1]) and node.shape[0] >= _MANY_ROWS
+    if not tall or x.shape != node.shape or not node.dtype.is_float or scalar_of(v) is not None:
+        return None
+    return b.make(e.MUL, x, b.make(e.DIV, b.constant(1, node.dtype), v))
 
 
 def reduction_of_rows(b: Builder, node: Node) -> Node | None:
