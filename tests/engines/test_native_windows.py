@@ -381,7 +381,7 @@ def test_four_spatial_axes_are_refused_by_name() -> None:
 
 
 def test_values_of_whole_images_are_not_spread_out_in_memory() -> None:
-    """Global average pooling: its gradient is read where it stands, one for each image's channel."""
+    """Global average pooling: its gradient is read where it stands."""
 
     def function(x: Any, w: Any) -> Any:
         y = convolved(x, w).relu()

@@ -158,7 +158,7 @@ class _Writer:
         along(self.function, self.size, self.lanes, visit)
 
     def _image(self, image: Value, out: Value) -> None:
-        function, frame, weights = self.function, self.frame, self.weights
+        function, frame = self.function, self.frame
         x = frame.image(function, self.x, image, self.scratch)
         step = frame.at.outputs * self.g.strides[0]
         g = self._at(self.gradients, function.mul(image, step))
