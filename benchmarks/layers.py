@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from .convolutional import images, separable, signals, volumes
+
 # Threads of the side that has just run wait actively for a while, where the other side runs next.
 PAUSE = 0.4
 RATE = 0.05
@@ -121,6 +123,11 @@ def encoder(library: Any) -> Any:
 
 
 CASES = (
+    Case("cnn, 5x5, 1-16-32, 28x28", images(5, False), (1, 28, 28), 10, 100, 10, 3.5),
+    Case("cnn, 3x3, batch norm", images(3, True), (1, 28, 28), 10, 100, 10, 2.5),
+    Case("conv1d, 1-32-64, kernel 9, 1024", signals, (1, 1024), 10, 64, 8, 2.5),
+    Case("conv3d, 1-8-16, kernel 3, 16^3", volumes, (1, 16, 16, 16), 10, 16, 40, 2.0),
+    Case("depthwise-separable, 32, 28x28", separable, (32, 28, 28), 10, 32, 30, 3.0),
     Case("lstm, 28 steps, 28-100", recurrent("LSTM"), (28, 28), 10, 100, 30, 1.5),
     Case("gru, 28 steps, 28-100", recurrent("GRU"), (28, 28), 10, 100, 30, 1.5),
     Case("rnn, 28 steps, 28-100", recurrent("RNN"), (28, 28), 10, 100, 60, 1.5),
