@@ -1,6 +1,7 @@
 """Every op on every engine: supported, decomposed or refused by name, and right where supported."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,3 +69,11 @@ def test_engines_name_no_op_that_does_not_exist() -> None:
     known |= {"input", "constant", "copy", "check_index"}
     for name in ENGINES:
         assert set(engine(name).SUPPORT) <= known
+
+
+def test_the_page_of_ops_and_engines_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    page = importlib.import_module("ops_page")
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run: python tools/ops_page.py"
+    assert "| no |" not in page.page()

@@ -1,4 +1,4 @@
-"""Convolutions on real signals: spoken digits, heartbeats, and digits whose class is their motion."""
+"""Convolutions on real signals: spoken digits, heartbeats, and digits that move."""
 
 from collections.abc import Callable
 from pathlib import Path

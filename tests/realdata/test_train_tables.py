@@ -93,15 +93,18 @@ def test_a_rare_class_is_found_with_balanced_weights(shared_data: SharedData) ->
     assert recalls["balanced"] > recalls[None] + 0.1
 
 
-def test_digits_to_more_than_97_percent(shared_data: SharedData, monkeypatch) -> None:
+def test_digits_to_more_than_97_percent_and_by_convolutions_to_98_9(
+    shared_data: SharedData, monkeypatch
+) -> None:
     shared_data("mnist/train-images-idx3-ubyte.gz")
     monkeypatch.syspath_prepend(str(SCRIPTS))
     from benchmarks import mnist
 
     monkeypatch.setattr(mnist, "DATA", shared_data("mnist"))
-    plain, scaled = mnist.run(seeds=1).split("\n\n")
+    plain, scaled, lenet = mnist.run(seeds=1).split("\n\n")
     assert 95 < float(plain.splitlines()[2].split()[1]) < 97
     assert float(scaled.splitlines()[2].split()[1]) > 97
+    assert float(lenet.splitlines()[2].split()[1]) >= 98.9
 
 
 def test_a_spike_is_traced_to_its_example(shared_data: SharedData) -> None:
