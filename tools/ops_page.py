@@ -13,8 +13,8 @@ ENGINES = ("numpy", "native", "xla")
 HEAD = """# Ops and engines
 
 Every op of chainrule, made from the records in `src/chainrule/ops/` by `python tools/ops_page.py`;
-a test sees to it that the page is up to date. On `numpy` and `xla` each op runs its record's meaning
-over NumPy or jax.numpy; the column of the native engine says what the op becomes there.
+a test sees to it that the page is up to date. On `numpy` and `xla` each op runs its record's
+meaning over NumPy or jax.numpy; the column of the native engine says what the op becomes there.
 """
 
 
