@@ -21,7 +21,14 @@ from ....ops import index, product, reduction, shape
 from ....xp import numpy_
 from .build import COPY, Builder, constant_array, is_leaf, scalar_of
 from .ordering import order_by_rank, running_sum
-from .stacked import laid_weight, sum_of_permuted, sum_of_pieces, sum_of_products, sum_of_rows
+from .stacked import (
+    laid_weight,
+    sum_of_permuted,
+    sum_of_pieces,
+    sum_of_products,
+    sum_of_rows,
+    turned_factor,
+)
 from .support import form
 from .window_rewrites import (
     WINDOW_REWRITES,
@@ -456,7 +463,7 @@ REWRITES = {
     "slice": (whole_slice,),
     "pad": (pad_by_nothing,),
     "concat": (concat_of_one,),
-    "matmul": (product_of_nothing, absorb_permutes, integer_product, laid_weight),
+    "matmul": (product_of_nothing, absorb_permutes, integer_product, laid_weight, turned_factor),
     "sum": (
         sum_of_nothing,
         sum_of_products,

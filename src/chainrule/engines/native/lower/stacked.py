@@ -12,11 +12,12 @@ from ....graph.node import Node
 from ....ops import elementwise as e
 from ....ops import product, reduction, shape
 from ....ops.scan import PICK
-from .build import LAID, Builder
+from .build import COPY, LAID, Builder
 from .views import VIEWS
 
 PIECES_LIMIT = 64  # pieces of one array that are looked for in a sum
 ROWS_TO_LAY = 512  # rows from which a weight is laid anew for a product
+DEPTH_TO_TURN = 64  # longer sums may run along both factors
 COLUMNS_TO_LAY = 16  # narrower products read a transposed weight as it lies
 BYTES_TO_LAY = 1 << 21  # larger weights are copied by the product itself
 LINE = 64  # bytes of a cache line
@@ -113,6 +114,23 @@ def laid_weight(b: Builder, node: Node) -> Node | None:
         return None
     laid = lay_weight(b, right, node.attrs["tb"])
     return laid and b.make(product.MATMUL, left, laid, ta=False, tb=False)
+
+
+def turned_factor(b: Builder, node: Node) -> Node | None:
+    """A Bᵀ for many small matrices, summed over few places = A times the turned copies of B.
+
+    Short sums along both factors spend their time on adding up the lanes of vectors.
+    """
+    left, right = node.inputs
+    rows, columns = node.shape[-2:]
+    depth = right.shape[-1]
+    if right.ndim < 3 or not node.attrs["tb"] or node.attrs["ta"] or not node.dtype.is_float:
+        return None
+    if depth > DEPTH_TO_TURN or min(rows, columns) < COLUMNS_TO_LAY:
+        return None
+    last = right.ndim - 1
+    turned = b.make(COPY, b.permute(right, (*range(last - 1), last, last - 1)))
+    return b.make(product.MATMUL, left, turned, ta=False, tb=False)
 
 
 def lay_weight(b: Builder, right: Node, turned: bool) -> Node | None:
