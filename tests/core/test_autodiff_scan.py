@@ -115,8 +115,57 @@ def test_weights_gradients_are_one_product_behind_the_loop() -> None:
     body = backward.attrs["body"]
     assert body.carries == 1, "no weight's gradient is added up inside of the loop"
     behind = [node for node in nodes if node.op.name == "matmul"]
-    sizes = sorted(sorted(node.shape) for node in behind)
+    sizes = sorted(sorted(node.shape) for node in behind if node.ndim == 2)
     assert sizes == [[INPUTS, STATES], [STATES, STATES]]
+
+
+def products(nodes: list[Any]) -> list[tuple[int, ...]]:
+    return sorted(node.shape for node in nodes if node.op.name == "matmul")
+
+
+def test_products_that_no_carry_reaches_are_done_before_the_loop() -> None:
+    nodes = cr.trace(chainrule_rnn(False, 1), *leaves()).graph.nodes()
+    forward, backward = (node for node in nodes if node.op is ops.SCAN)
+    assert products(forward.attrs["body"].nodes()) == [(BATCH, STATES)]
+    assert products(backward.attrs["body"].nodes()) == [(BATCH, STATES)]
+    # The input's share of all steps, and its gradient.
+    over_time = [node.shape for node in nodes if node.op.name == "matmul" and node.ndim == 3]
+    assert sorted(over_time) == [(STEPS, BATCH, INPUTS), (STEPS, BATCH, STATES)]
+
+
+def test_products_that_only_outputs_need_are_done_behind_the_loop() -> None:
+    v = cr.tensor(draw(STATES, 7), requires_grad=True)
+
+    def run(x: Any, h: Any, w: Any, u: Any, b: Any) -> list[Any]:
+        def step(c: Any, x: Any) -> Any:
+            new = (x @ w.T + c @ u.T + b).tanh()
+            return new, ((new @ v + 1).tanh(), c @ v, new)
+
+        last, (ys, before, states) = cr.scan(step, h, x)
+        loss = (ys * ys).sum() + (before * before).sum() + (last * states).sum()
+        return [ys, before, states, *cr.grad(loss, [x, h, w, u, b, v])]
+
+    tensors = leaves()
+    close(traced_run(run, *tensors), run(*tensors))
+    nodes = cr.trace(run, *tensors).graph.nodes()
+    for loop in (node for node in nodes if node.op is ops.SCAN):
+        assert products(loop.attrs["body"].nodes()) == [(BATCH, STATES)]
+    assert products(nodes).count((STEPS, BATCH, 7)) == 2
+
+
+def test_what_the_body_keeps_without_history_stays_in_the_loop() -> None:
+    x, h, w, *_ = leaves()
+
+    def run(x: Any, h: Any, w: Any) -> list[Any]:
+        def step(c: Any, x: Any) -> Any:
+            with cr.no_grad():
+                still = x @ w.T
+            return c * still + x @ w.T, still
+
+        last, ys = cr.scan(step, h, x)
+        return [last, ys, *cr.grad((last * last).sum() + (last * ys).sum(), [x, h, w])]
+
+    close(traced_run(run, x, h, w), run(x, h, w))
 
 
 def test_what_is_neither_product_nor_sum_is_added_up_in_the_loop() -> None:

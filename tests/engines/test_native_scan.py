@@ -163,6 +163,21 @@ def test_a_gradient_is_one_product_over_all_steps() -> None:
     assert "added up" not in text
 
 
+def test_a_body_that_projects_its_inputs_and_outputs_leaves_the_loop_only_its_own_product() -> None:
+    def run(x: Any, u: Any, w: Any, b: Any) -> Any:
+        def body(h: Any, x: Any) -> Any:
+            h = (x @ u.T + h @ w.T + b).tanh()
+            return h, h @ u
+
+        last, ys = cr.scan(body, cr.zeros(x.shape[1], w.shape[1]), x)
+        return [last, ys, *cr.grad((ys * ys).sum() + last.sum(), [x, u, w, b])]
+
+    arrays = draw(6, 10, 3), draw(9, 3, seed=1), draw(9, 9, seed=2), draw(9, seed=3)
+    text = check(run, *arrays, tolerance=1e-4).explain()
+    assert text.count("\n    product") == 2, "one product in each loop"
+    assert "product 60x9 over 3" in text and "product 9x3 over 60" in text
+
+
 # -- carries -------------------------------------------------------------------------------------
 def test_carries_that_change_places_stay_or_are_delayed() -> None:
     def body(carry: Any, x: Any) -> Any:

@@ -27,6 +27,7 @@ from ..graph.walk import topological
 from ..ops import PICK, SCAN, apply
 from ..ops._apply import constant_array
 from ..ops.scan import Body
+from ._outside import Parts, before, behind
 from ._stack import Addend, addends
 from ._sweep import differentiable, sweep_all
 
@@ -56,7 +57,17 @@ def scan_nodes(
     Returns:
         One node for each output of the loop.
     """
-    loop = Loop(inner, tuple(inputs), tuple(outputs), carries, scanned, length, reverse)
+    whole = Parts(list(inputs), list(outputs), list(operands), carries, scanned, length)
+    if length < 2:
+        return _recorded(inner, whole, reverse)
+    parts, rest = behind(whole)
+    return rest(_recorded(inner, before(inner, parts), reverse))
+
+
+def _recorded(inner: Trace, parts: Parts, reverse: bool) -> list[Node]:
+    """The loop of a body as it is; one node for each output."""
+    carries, outputs, operands = parts.carries, tuple(parts.outputs), parts.operands
+    loop = Loop(inner, tuple(parts.inputs), outputs, carries, parts.scanned, parts.length, reverse)
     kept: list[Node] = []
     if STATE.grad_enabled and any(node.requires_grad for node in operands):
         asked = tuple(node.requires_grad and differentiable(node) for node in operands)

@@ -8,6 +8,7 @@ eq. 6.51).
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from ..errors import DTypeError, ShapeError
@@ -46,7 +47,14 @@ def _left(g: Any, y: Any, a: Any, b: Any, *, ta: bool, tb: bool) -> Any:
 
 
 def _right(g: Any, y: Any, a: Any, b: Any, *, ta: bool, tb: bool) -> Any:
+    if b.ndim == 2 and a.ndim > 2 and not ta:
+        # One product of all matrices on top of each other, instead of one for each and their sum.
+        a, g = _on_top(a), _on_top(g)
     return g.matmul(a, ta=True, tb=ta) if tb else a.matmul(g, ta=not ta, tb=False)
+
+
+def _on_top(matrices: Any) -> Any:
+    return matrices.reshape((prod(matrices.shape[:-1]), matrices.shape[-1]))
 
 
 MATMUL = Op(

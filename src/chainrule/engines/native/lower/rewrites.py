@@ -23,6 +23,7 @@ from .build import COPY, Builder, constant_array, is_leaf, scalar_of
 from .ordering import order_by_rank, running_sum
 from .stacked import (
     laid_weight,
+    rows_in_memory_order,
     sum_of_permuted,
     sum_of_pieces,
     sum_of_products,
@@ -463,7 +464,14 @@ REWRITES = {
     "slice": (whole_slice,),
     "pad": (pad_by_nothing,),
     "concat": (concat_of_one,),
-    "matmul": (product_of_nothing, absorb_permutes, integer_product, laid_weight, turned_factor),
+    "matmul": (
+        product_of_nothing,
+        absorb_permutes,
+        integer_product,
+        laid_weight,
+        turned_factor,
+        rows_in_memory_order,
+    ),
     "sum": (
         sum_of_nothing,
         sum_of_products,

@@ -75,6 +75,22 @@ def sum_of_products(b: Builder, node: Node) -> Node | None:
     return b.reshape(total, node.shape)
 
 
+def rows_in_memory_order(b: Builder, node: Node) -> Node | None:
+    """Aᵀ B = the same of both with their rows in another order: that of the wider one in memory."""
+    flags = node.attrs["ta"] and not node.attrs["tb"]
+    if not flags or any(one.op is not shape.RESHAPE or one.ndim != 2 for one in node.inputs):
+        return None
+    left, right = (one.inputs[0] for one in node.inputs)
+    whole = all(one.inputs[0].shape[-1] == one.shape[-1] for one in node.inputs)
+    if not whole or left.shape[:-1] != right.shape[:-1]:
+        return None
+    ordered = _in_memory_order(b, left, right)
+    if ordered == (left, right):
+        return None
+    flat = [b.reshape(new, old.shape) for new, old in zip(ordered, node.inputs, strict=True)]
+    return b.make(product.MATMUL, *flat, ta=True, tb=False)
+
+
 def _in_memory_order(b: Builder, left: Node, right: Node) -> tuple[Node, Node]:
     """Both with their leading axes in the order in which the wider one lies in memory."""
     wide = left if left.shape[-1] >= right.shape[-1] else right
