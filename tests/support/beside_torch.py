@@ -13,10 +13,6 @@ import chainrule as cr
 Array = np.ndarray[Any, Any]
 
 
-def first(result: Any) -> Any:
-    return result[0] if isinstance(result, tuple) else result
-
-
 def agree(
     ours: Callable[..., Any],
     theirs: Callable[..., Any],
