@@ -83,6 +83,9 @@ def test_forms():
     assert run(9, 20, 30, True, True, float32)[0].form == "packed"
     large = run(70, 50, 300, False, False, float32, rows=1000, depth=100_000)[0]
     assert large.form == "packed"
+    # Rows of B that are a large part of the first cache apart push each other out of it.
+    assert run(30, 1024, 40, True, False, float32, rows=300)[0].form == "packed"
+    assert run(30, 1000, 40, True, False, float32, rows=300)[0].form == "broadcast"
 
 
 @pytest.mark.parametrize("target", TARGETS)

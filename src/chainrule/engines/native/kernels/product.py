@@ -11,6 +11,7 @@ packed     anything else, and large B: B is copied into panels first (see ``pack
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..emit.ir import Module
@@ -24,6 +25,10 @@ from .tiles import Problem
 # A copy of B pays when it does not fit the caches near a core, and for many rows.
 _ROWS_TO_PACK = 256
 _CACHES_TO_PACK = 4
+# First-level caches keep eight lines of equal place in so many bytes. Lines that lie a large part
+# of that apart push each other out, however few there are.
+_WAYS = 8
+_WAY_BYTES = 4096
 
 
 def product(
@@ -88,13 +93,20 @@ def choose_form(module: Module, problem: Problem) -> str:
         return "deep"
     size = problem.depth * problem.n * problem.dtype.itemsize
     far = size > _CACHES_TO_PACK * module.target.second_cache
-    large = far and problem.rows >= _ROWS_TO_PACK
+    large = (far or _crowded(problem)) and problem.rows >= _ROWS_TO_PACK
     along_k = problem.a.strides[1] == 1 and problem.b.strides[0] == 1
     if along_k and (problem.n == 1 or problem.b.strides[1] != 1):
         return "packed" if large else "dot"
     if problem.b.strides[1] == 1 or problem.n == 1:
         return "packed" if large else "broadcast"
     return "packed"
+
+
+def _crowded(problem: Problem) -> bool:
+    """Whether the lines of a panel of B, one for each k, share so few places that they are lost."""
+    apart = math.gcd(problem.b.strides[0] * problem.dtype.itemsize, _WAY_BYTES)
+    places = _WAY_BYTES // apart
+    return problem.b.strides[1] == 1 and places <= 4 and problem.depth > _WAYS * places
 
 
 def _keep(_: object, c: Value) -> Value:
