@@ -14,6 +14,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.errors import DataError, OptionError
 from chainrule.train import ResumeWarning, Run, Trainer, feed, session
 
 RNG = np.random.default_rng(2)
@@ -242,3 +243,77 @@ def test_a_stream_broken_off_inside_an_epoch_goes_on_to_the_same_bits() -> None:
     with pytest.warns(ResumeWarning):
         run = again.fit(Stopping(), epochs=4, batch_size=20, run="a", resume=True)
     np.testing.assert_array_equal(run.history["loss"], expected.history["loss"])
+
+
+class Counted(cr.data.IterableDataset):
+    """Examples that come in order only."""
+
+    def __init__(self, count: int = 103, given: int | None = None) -> None:
+        self.count, self.given = count, count if given is None else given
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Any:
+        return ((X[k], int(Y[k])) for k in range(self.given))
+
+
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+def test_a_stream_without_numbers_trains_as_its_rows_do(engine: str) -> None:
+    plain = make_trainer(engine=engine)
+    rows = {"epochs": 4, "batch_size": 20, "shuffle": False}
+    expected = plain.fit((X, Y), (X[:31], Y[:31]), **rows).history
+    loader = cr.data.DataLoader(Counted(), batch_size=20)
+    for train in (Counted(), loader):
+        trainer = make_trainer(engine=engine)
+        batch_size = None if train is loader else 20
+        run = trainer.fit(train, Counted(31), epochs=4, batch_size=batch_size)
+        for name, series in expected.items():
+            np.testing.assert_array_equal(run.history[name], series)
+        assert trainer.evaluate(Counted(31)).keys() == {"loss", "accuracy"}
+    moment = run.at(8)
+    assert moment.indices.tolist() == list(range(40, 60))
+    np.testing.assert_array_equal(moment.batch[0], X[40:60])
+
+
+def test_a_stream_without_numbers_goes_on_where_it_was_broken_off() -> None:
+    plain, first, again = make_trainer(), make_trainer(), make_trainer()
+    expected = plain.fit((X, Y), epochs=4, batch_size=20, shuffle=False).history
+
+    class Stopping(Counted):
+        walks = 0
+
+        def __iter__(self) -> Any:
+            self.walks += 1
+            if self.walks == 4:  # the first one only shows an example
+                first.stop()
+            return super().__iter__()
+
+    part = first.fit(Stopping(), epochs=4, batch_size=20, run="a")
+    assert part.status == "interrupted" and 0 < part.steps < 24
+    with pytest.warns(ResumeWarning):
+        run = again.fit(Stopping(), epochs=4, batch_size=20, run="a", resume=True)
+    np.testing.assert_array_equal(run.history["loss"], expected["loss"])
+
+
+def test_streams_that_cannot_be_trained_on_are_refused() -> None:
+    class Endless(cr.data.IterableDataset):
+        def __iter__(self) -> Any:
+            while True:
+                yield X[0], 0
+
+    class Single(Counted):
+        def __iter__(self) -> Any:
+            return iter(X)
+
+    trainer = make_trainer()
+    with pytest.raises(TypeError, match="Endless has no __len__"):
+        trainer.fit(Endless())
+    with pytest.raises(OptionError, match=r"its examples come in its own order.*\n.*shuffle=True"):
+        trainer.fit(Counted(), shuffle=True)
+    with pytest.raises(DataError, match="ended after 90 examples; its length is 103"):
+        trainer.fit(Counted(given=90), batch_size=20)
+    with pytest.raises(DataError, match="must be inputs and a target"):
+        trainer.fit(Single(), batch_size=20)
+    with pytest.raises(DataError, match="the data set is empty"):
+        trainer.fit(Counted(0))

@@ -26,8 +26,8 @@ Pair = tuple[Array, Array]
 _BAD_NUMBER = "stream_table: {name} must be {expected}.\n  given: {given!r}"
 _NO_NUMBERS = (
     "{source} is a stream: its rows come in order and cannot be asked for by number.\n"
-    "  fix: DataLoader(stream, batch_size) walks through it; for a Trainer, write its numbers to "
-    "disk once,\n       rows = stream.to_files(folder), and give it rows"
+    "  fix: a Trainer and DataLoader(stream, batch_size) walk through it; to ask by number, write\n"
+    "       its numbers to disk once: rows = stream.to_files(folder)"
 )
 _TOO_MANY = (
     "{source}: the target {name!r} has more than 1,000 different texts, which are too many classes."
@@ -211,8 +211,8 @@ class TableStream(IterableDataset):
     def to_files(self, folder: str | os.PathLike[str]) -> ArrayFiles:
         """Write the encoded rows into two .npy files, and give them as a data set.
 
-        Reading numbers is some tens of times faster than reading text again in each epoch, and a
-        `Trainer` takes the result.
+        Reading numbers is some tens of times faster than reading text again in each epoch, and
+        the result can be shuffled.
 
         Args:
             folder: gets `inputs.npy` and `targets.npy`; made when it is not there.

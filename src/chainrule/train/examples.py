@@ -6,7 +6,6 @@ order can be made alone: by a resumed run, or for many epochs at once when an ep
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,65 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader, RandomSampler, SequentialSampler, default_collate, fetcher
+from ..data import (
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    fetcher,
+)
 from ..data import as_tensors as rows_of_tensors
 from ..dtypes import DType, float32
 from ..errors import DataError, OptionError, ShapeError
 from ..io.arrays import Array
 from ..random import blocks_of, permutations
 from ..tensor import Tensor
+from .columns import Examples as Examples
+from .columns import as_array as as_array
+from .streamed import streamed
 
 _EXPECTED = (
     "  expected: a pair (x, y) of arrays or tensors, a Dataset of such pairs, or a DataLoader"
 )
-_FINGERPRINT_ROWS = 256
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Examples as arrays of equal length: the inputs, then the target.
-
-    Attributes:
-        arrays: each of shape (examples, ...); the last one is the target.
-        rows: int32[count], the rows that belong; None for all of them in order.
-    """
-
-    arrays: tuple[Array, ...]
-    rows: Array | None = None
-
-    def __len__(self) -> int:
-        return len(self.arrays[0]) if self.rows is None else len(self.rows)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether `arrays` holds all examples; otherwise it holds one, to show its shape."""
-        return True
-
-    def gather(self, indices: Array, ended: threading.Event | None = None) -> tuple[Array, ...]:
-        """The arrays' rows at `indices` (numbers of rows in `arrays`).
-
-        Once `ended` is set no further example is begun, and a CancelledError raised.
-        """
-        return tuple(array[indices] for array in self.arrays)
-
-    def block(self, start: int, stop: int) -> tuple[Array, ...]:
-        """The examples from `start` to before `stop`."""
-        if self.rows is None:
-            return tuple(array[start:stop] for array in self.arrays)
-        return self.gather(self.rows[start:stop])
-
-    def fingerprint(self) -> str:
-        """A short digest of shapes, dtypes and a spread of rows, to notice that data changed."""
-        digest = hashlib.blake2b(digest_size=8)
-        count = len(self)
-        spread: Any = slice(None)
-        if count > _FINGERPRINT_ROWS:
-            spread = np.unique(np.linspace(0, count - 1, _FINGERPRINT_ROWS).astype(np.int64))
-        chosen = spread if self.rows is None else self.rows[spread]
-        for array in self.arrays:
-            digest.update(f"{count} {array.shape[1:]} {array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array[chosen]).tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -216,10 +177,16 @@ def read_examples(
     drop_last = False
     collate: Callable[[list[Any]], Any] = default_collate
     if isinstance(data, DataLoader):
-        batch_size, shuffle = _loader_settings(data, batch_size, shuffle)
+        if isinstance(data.dataset, IterableDataset) and data.batch_size is not None:
+            batch_size, shuffle = _settled(data, batch_size, shuffle)
+        else:
+            batch_size, shuffle = _loader_settings(data, batch_size, shuffle)
         drop_last, collate, data = data.drop_last, data.collate_fn, data.dataset
     found = rows_of_tensors(data) if collate is default_collate else None
-    if found is not None:
+    if isinstance(data, IterableDataset):
+        examples: Examples = streamed(data, collate, floating, shuffle)
+        shuffle = False
+    elif found is not None:
         tensors, rows = found
         examples = _examples(tensors, floating, rows)
     elif isinstance(data, tuple) and len(data) >= 2:
@@ -274,6 +241,11 @@ def _loader_settings(
             "one has its own sampler or batches.\n"
             "  fix: give its data set, or write the loop over the loader yourself"
         )
+    return _settled(loader, batch_size, shuffle)
+
+
+def _settled(loader: DataLoader, batch_size: int | None, shuffle: bool | None) -> tuple[int, bool]:
+    """The loader's batch size and shuffle, unless fit was given others."""
     for name, asked, own in (
         ("batch_size", batch_size, loader.batch_size),
         ("shuffle", shuffle, loader.shuffle),
@@ -284,6 +256,7 @@ def _loader_settings(
                 f"  given: {name}={asked} and a loader with {name}={own}\n"
                 f"  fix: leave out {name}, or set it in the loader"
             )
+    assert loader.batch_size is not None
     return loader.batch_size, loader.shuffle
 
 
@@ -306,26 +279,3 @@ def _examples(parts: Sequence[Any], floating: DType, rows: Array | None) -> Exam
         whole = len(rows) == len(arrays[0]) and bool((np.diff(rows) == 1).all())
         rows = None if whole else rows.astype(np.int32)
     return Examples(arrays, rows)
-
-
-def as_array(part: Any, floating: DType) -> Array:
-    """A column of data as a contiguous array of a dtype that tensors have.
-
-    Raises:
-        DataError: it is no numbers.
-    """
-    array = part.detach().numpy() if isinstance(part, Tensor) else np.asarray(part)
-    if array.dtype.kind not in "fiub":
-        raise DataError(
-            f"data must be numbers.\n  given: {array.dtype}\n"
-            "  fix: encode text and categories first, for example with cr.data.read_csv"
-        )
-    wanted = floating.np if array.dtype.kind == "f" else _whole(array.dtype)
-    # ascontiguousarray alone would give a 0-d array an axis.
-    return np.ascontiguousarray(array, wanted).reshape(array.shape)
-
-
-def _whole(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Whole numbers keep their dtype where tensors have it."""
-    kept = ("bool", "uint8", "int32", "int64")
-    return dtype if dtype.name in kept else np.dtype(np.int64)
