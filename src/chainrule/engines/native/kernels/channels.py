@@ -210,7 +210,8 @@ class Channelwise:
             for i, anchors in enumerate(self.core(tile)):
                 self.ends.finish(tile.e, anchors, function.add(row, i), channel, part)
 
-        along(function, frame.channels, lanes, visit)
+        # A tile is long enough to be compiled once, not once for each vector.
+        along(function, frame.channels, lanes, visit, written_out=1)
 
 
 def lines(

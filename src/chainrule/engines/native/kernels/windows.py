@@ -164,12 +164,19 @@ def lanes_of(target: Target, dtype: DType, count: int) -> int:
 
 
 def along(
-    function: Function, count: int, lanes: int, visit: Callable[[Value | int, int, int], None]
+    function: Function,
+    count: int,
+    lanes: int,
+    visit: Callable[[Value | int, int, int], None],
+    written_out: int = _WRITTEN_OUT,
 ) -> None:
-    """Cover neighbours by vectors: ``visit(first, lanes, how many count)``."""
+    """Cover neighbours by vectors: ``visit(first, lanes, how many count)``.
+
+    More full vectors than ``written_out`` are a loop.
+    """
     full = count // lanes
     pieces = spans(0, count, lanes)
-    if full > _WRITTEN_OUT:
+    if full > written_out:
         function.loop(0, full * lanes, lanes, [], lambda i, _: visit(i, lanes, lanes))
         pieces = pieces[full:]
     for piece in pieces:
