@@ -66,7 +66,7 @@ def test_matrix_of_ops_and_engines_has_no_gap() -> None:
 
 def test_engines_name_no_op_that_does_not_exist() -> None:
     known = {op.name for op in (*ops.ALL, *window_ops.ALL)}
-    known |= {"input", "constant", "copy", "check_index"}
+    known |= {"input", "constant", "copy", "laid", "check_index"}
     for name in ENGINES:
         assert set(engine(name).SUPPORT) <= known
 
