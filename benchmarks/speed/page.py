@@ -45,6 +45,14 @@ def line_of(part: str, row: dict[str, Any]) -> str:
     """One row on a terminal."""
     if part == "memory":
         return f"{row['case']:36} {row['side']:16} {row['bytes'] / 1e6:8.1f} MB"
+    if part == "layers":
+        theirs, ours = (row["sides"][n] for n in ("PyTorch eager", "chainrule fit"))
+        ratio = theirs["median"] / ours["median"]
+        return (
+            f"{row['case']:34} {times(ours)} / {times(theirs)}: {number(ratio)}x"
+            f" (goal {row['goal']}), compiled in {row['compiling']:.2f} s, {ours['bytes'] / 1e6:.0f} /"
+            f" {theirs['bytes'] / 1e6:.0f} MB, losses {row['losses'][0]:.4f} {row['losses'][1]:.4f}"
+        )
     name = row["case"] if "case" in row else f"fnn, {row['rows']} rows"
     lines = [f"{name}, {row['threads']} threads (peak {row['peak']:.0f} GFLOP/s)"]
     for label, each in sorted(row["sides"].items(), key=lambda item: ORDER_OF.get(item[0], 99)):
@@ -92,6 +100,9 @@ def page(result: dict[str, Any]) -> str:
         ]
     if result["training"]:
         parts += ["## The first call, and the losses", _FIRST, _first_table(result["training"])]
+    if result.get("layers"):
+        parts += ["## Layers: convolution, recurrence, attention", _LAYERS]
+        parts += [_layer_table(result["layers"])]
     if result["sizes"]:
         parts += ["## Other batch sizes", _SIZES, _size_table(result["sizes"])]
     if result["inference"]:
@@ -113,6 +124,9 @@ _FIRST = """What the first call takes beyond its steps (tracing and compiling, w
 the disk), and the mean loss of the first ten steps from the same weights on the same batches: where
 no random numbers are drawn, all sides must agree."""
 _SIZES = """At sizes that suit nobody `Trainer.fit` should still not be slower."""
+_LAYERS = """`Trainer.fit` beside PyTorch's plain loop, plain gradient descent from the same weights.
+Memory is what the process of each side grows by. Compiling is what the first call takes beyond its
+steps, with the cache on the disk switched off."""
 _MEMORY = """What a training adds to the memory of its process (peak resident size, data included on
 both sides)."""
 
@@ -163,6 +177,26 @@ def _first_table(rows: list[dict[str, Any]]) -> str:
         first = (f"{row['sides'][n]['first']:.2f} s" if n in row["sides"] else "" for n in ORDER)
         lines.append((row["case"], *first, agree))
     return table(("network", *ORDER, "losses"), lines)
+
+
+def _layer_table(rows: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        theirs, ours = (row["sides"][n] for n in ("PyTorch eager", "chainrule fit"))
+        lines.append(
+            (
+                row["case"],
+                str(row["batch"]),
+                times(theirs),
+                times(ours),
+                f"**{number(theirs['median'] / ours['median'])}**",
+                number(row["goal"]),
+                f"{row['compiling']:.2f} s",
+                f"{theirs['bytes'] / 1e6:.0f} / {ours['bytes'] / 1e6:.0f} MB",
+            )
+        )
+    head = ("network", "batch", "PyTorch eager", "chainrule fit", "times PyTorch", "goal")
+    return table((*head, "compiling", "memory, PyTorch / chainrule"), lines)
 
 
 def _size_table(rows: list[dict[str, Any]]) -> str:

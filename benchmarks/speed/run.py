@@ -27,7 +27,7 @@ def rows_of(part: str, threads: int, options: argparse.Namespace, *more: str) ->
     """Run one process and collect its rows; each is shown as it comes."""
     command = [sys.executable, "-m", "benchmarks.speed.worker", part, "--threads", str(threads)]
     command += ["--rounds", str(options.rounds), *more]
-    if options.only and part in ("training", "sizes"):
+    if options.only and part in ("training", "layers", "sizes"):
         command += ["--only", options.only]
     if options.sides and part == "training":
         command += ["--sides", *options.sides]
@@ -69,10 +69,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "versions": versions(),
     }
-    for part in ("training", "sizes", "inference"):
+    for part in ("training", "layers", "sizes", "inference"):
         result[part] = []
         if part in options.parts:
-            counts = options.threads if part != "sizes" else [max(options.threads)]
+            every = part in ("training", "inference")
+            counts = options.threads if every else [max(options.threads)]
             for threads in counts:
                 print(f"-- {part}, {threads} thread{'s' if threads > 1 else ''}", flush=True)
                 result[part] += rows_of(part, threads, options)
@@ -95,7 +96,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--sides", nargs="*", help="who takes part in training; all by default")
-    parser.add_argument("--parts", nargs="*", default=["training", "sizes", "inference", "memory"])
+    parser.add_argument(
+        "--parts", nargs="*", default=["training", "layers", "sizes", "inference", "memory"]
+    )
     parser.add_argument("--save", action="store_true", help="write results/DATE.json and the page")
     options = parser.parse_args(words)
     print(heading())

@@ -153,6 +153,33 @@ def inference(rounds: int) -> Iterator[Any]:
         }
 
 
+def layers(only: str, rounds: int) -> Iterator[Any]:
+    """The networks of layers: convolution, recurrence, attention."""
+    from .. import layers as suite
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    for case in suite.CASES:
+        if only not in case.name:
+            continue
+        row = suite.measure(case, rounds, threads if threads == 1 else None)
+        ours, theirs = row.losses
+        if abs(ours - theirs) > 0.02 * abs(theirs):  # shuffled against in order
+            raise SystemExit(f"{case.name}: the losses differ: {row.losses}")
+        grew = suite.memory(case)
+        yield {
+            "case": case.name,
+            "batch": case.batch,
+            "threads": threads,
+            "goal": case.goal,
+            "compiling": row.compiling,
+            "losses": row.losses,
+            "sides": {
+                "PyTorch eager": median_of([t / 1e3 for t in row.peer]) | {"bytes": 1e6 * grew[1]},
+                "chainrule fit": median_of([t / 1e3 for t in row.ours]) | {"bytes": 1e6 * grew[0]},
+            },
+        }
+
+
 def memory(case_name: str, side_name: str) -> Iterator[Any]:
     """What a side's training adds to the memory of a process that has imported its library."""
     from .cases import CASES, data_of
@@ -175,7 +202,7 @@ def _peak_kilobytes() -> int:
 def main(words: list[str]) -> int:
     """Run one part and print a JSON line for each row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("training", "sizes", "inference", "memory"))
+    parser.add_argument("part", choices=("training", "layers", "sizes", "inference", "memory"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="")
     parser.add_argument("--rounds", type=int, default=7)
@@ -191,6 +218,8 @@ def main(words: list[str]) -> int:
     elif options.part == "sizes":
         names = options.sides or ["PyTorch eager", "chainrule fit"]
         rows = training(options.only, options.rounds, names, other_sizes())
+    elif options.part == "layers":
+        rows = layers(options.only, options.rounds)
     elif options.part == "inference":
         rows = inference(options.rounds)
     else:
