@@ -50,8 +50,8 @@ def line_of(part: str, row: dict[str, Any]) -> str:
         ratio = theirs["median"] / ours["median"]
         return (
             f"{row['case']:34} {times(ours)} / {times(theirs)}: {number(ratio)}x"
-            f" (goal {row['goal']}), compiled in {row['compiling']:.2f} s, {ours['bytes'] / 1e6:.0f} /"
-            f" {theirs['bytes'] / 1e6:.0f} MB, losses {row['losses'][0]:.4f} {row['losses'][1]:.4f}"
+            f" (goal {row['goal']}), compiled in {row['compiling']:.2f} s,"
+            f" {ours['bytes'] / 1e6:.0f} / {theirs['bytes'] / 1e6:.0f} MB, losses {row['losses'][0]:.4f} {row['losses'][1]:.4f}"
         )
     name = row["case"] if "case" in row else f"fnn, {row['rows']} rows"
     lines = [f"{name}, {row['threads']} threads (peak {row['peak']:.0f} GFLOP/s)"]
@@ -124,8 +124,8 @@ _FIRST = """What the first call takes beyond its steps (tracing and compiling, w
 the disk), and the mean loss of the first ten steps from the same weights on the same batches: where
 no random numbers are drawn, all sides must agree."""
 _SIZES = """At sizes that suit nobody `Trainer.fit` should still not be slower."""
-_LAYERS = """`Trainer.fit` beside PyTorch's plain loop, plain gradient descent from the same weights.
-Memory is what the process of each side grows by. Compiling is what the first call takes beyond its
+_LAYERS = """`Trainer.fit` beside PyTorch's plain loop, plain gradient descent from the same
+weights. Memory is what the process of each side grows by. Compiling is what the first call takes beyond its
 steps, with the cache on the disk switched off."""
 _MEMORY = """What a training adds to the memory of its process (peak resident size, data included on
 both sides)."""
