@@ -47,11 +47,12 @@ def line_of(part: str, row: dict[str, Any]) -> str:
         return f"{row['case']:36} {row['side']:16} {row['bytes'] / 1e6:8.1f} MB"
     if part == "layers":
         theirs, ours = (row["sides"][n] for n in ("PyTorch eager", "chainrule fit"))
-        ratio = theirs["median"] / ours["median"]
+        ratio = number(theirs["median"] / ours["median"])
+        first, second = row["losses"]
+        megabytes = f"{ours['bytes'] / 1e6:.0f} / {theirs['bytes'] / 1e6:.0f} MB"
         return (
-            f"{row['case']:34} {times(ours)} / {times(theirs)}: {number(ratio)}x"
-            f" (goal {row['goal']}), compiled in {row['compiling']:.2f} s,"
-            f" {ours['bytes'] / 1e6:.0f} / {theirs['bytes'] / 1e6:.0f} MB, losses {row['losses'][0]:.4f} {row['losses'][1]:.4f}"
+            f"{row['case']:34} {times(ours)} / {times(theirs)}: {ratio}x (goal {row['goal']}),"
+            f" compiled in {row['compiling']:.2f} s, {megabytes}, losses {first:.4f} {second:.4f}"
         )
     name = row["case"] if "case" in row else f"fnn, {row['rows']} rows"
     lines = [f"{name}, {row['threads']} threads (peak {row['peak']:.0f} GFLOP/s)"]
@@ -125,8 +126,8 @@ the disk), and the mean loss of the first ten steps from the same weights on the
 no random numbers are drawn, all sides must agree."""
 _SIZES = """At sizes that suit nobody `Trainer.fit` should still not be slower."""
 _LAYERS = """`Trainer.fit` beside PyTorch's plain loop, plain gradient descent from the same
-weights. Memory is what the process of each side grows by. Compiling is what the first call takes beyond its
-steps, with the cache on the disk switched off."""
+weights. Memory is what the process of each side grows by. Compiling is what the first call takes
+beyond its steps, with the cache on the disk switched off."""
 _MEMORY = """What a training adds to the memory of its process (peak resident size, data included on
 both sides)."""
 
