@@ -26,7 +26,7 @@ from ._names import Labels
 
 @dataclass
 class Call:
-    """One call of a module during a pass: who, what went in and what came out."""
+    """One call of a module during a pass: who, what went in and what came out (the first of it)."""
 
     name: str
     module: Any
@@ -86,7 +86,7 @@ def run(model: Any, x: Any, target: Any = None, loss: Any = None) -> Pass:
     """Run a model that may be changed (a copy) on a batch; see `run_copy`."""
     inputs = as_input(x, float_type(model))
     calls: list[Call] = []
-    removers = [_listen(name, module, calls) for name, module in _childless(model)]
+    removers = [_listen(name, module, calls) for name, module in _shown(model)]
     with set_state(recording=True, grad_enabled=True):
         try:
             output = model(inputs)
@@ -101,13 +101,25 @@ def run(model: Any, x: Any, target: Any = None, loss: Any = None) -> Pass:
     return found
 
 
-def _childless(model: Any) -> list[tuple[str, Any]]:
-    return [(n, m) for n, m in model.named_modules() if not any(True for _ in m.children())]
+def _shown(model: Any) -> list[tuple[str, Any]]:
+    """The modules without children, and those that are shown as one."""
+    found: list[tuple[str, Any]] = []
+    hidden: set[int] = set()
+    for name, module in model.named_modules():
+        if id(module) in hidden:
+            continue
+        if module._summary:
+            hidden.update(id(inner) for inner in module.modules())
+        if module._summary or not any(True for _ in module.children()):
+            found.append((name, module))
+    return found
 
 
 def _listen(name: str, module: Any, calls: list[Call]) -> Any:
     def note(module: Any, given: tuple[Any, ...], result: Any) -> None:
         nodes = tuple(one.node for one in given if isinstance(one, Tensor))
+        if isinstance(result, tuple) and result:
+            result = result[0]
         if isinstance(result, Tensor):
             calls.append(Call(name, module, nodes, result.node))
 

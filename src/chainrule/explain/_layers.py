@@ -59,14 +59,17 @@ def layer_rows(found: Pass) -> list[dict[str, Any]]:
 def _row(call: Call, labels: Labels, size: int) -> dict[str, Any]:
     given = call.given[0] if call.given else call.result
     same = call.result in call.given
-    written = "passed on unchanged" if same else scope_formula(call.result, set(call.given), labels)
+    written = "passed on unchanged" if same else call.module._summary
+    if not written:
+        written = scope_formula(call.result, set(call.given), labels)
+    plain = same or bool(call.module._summary)
     return {
         "name": call.name,
         "kind": type(call.module).__name__,
         "module": repr(call.module),
         "shape_in": _shape(given.shape, size),
         "shape_out": _shape(call.result.shape, size),
-        "formula": written if same else f"{labels.of(call.result)} = {written}",
+        "formula": written if plain else f"{labels.of(call.result)} = {written}",
         "parameters": sum(p.numel() for p in call.module.parameters()),
     }
 

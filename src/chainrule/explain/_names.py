@@ -29,6 +29,7 @@ class Labels:
         self._taken: set[str] = set()
         self._users = consumers(nodes)
         self._parameters = _parameter_names(model)
+        self._buffers = _buffer_names(model)
         self._nodes = [node for node in nodes if not _plain(node)]
         for node in self._nodes:
             if node.name:
@@ -107,6 +108,8 @@ class Labels:
                 continue
             if node in self._parameters:
                 self._take(node, self._parameters[node], f"parameter {self._parameters[node]}")
+            elif node in self._buffers:
+                self._take(node, self._buffers[node], f"buffer {self._buffers[node]}")
             elif node.requires_grad:
                 self._take(node, "w")
             elif node.dtype.is_float:
@@ -131,3 +134,9 @@ def _parameter_names(model: Any) -> dict[Node, str]:
     if model is None:
         return {}
     return {parameter.node: name for name, parameter in model.named_parameters()}
+
+
+def _buffer_names(model: Any) -> dict[Node, str]:
+    if model is None:
+        return {}
+    return {buffer.node: name for name, buffer in model.named_buffers()}

@@ -57,6 +57,8 @@ class MultiheadAttention(Module):
     ((3, 5, 8), (3, 5, 5))
     """
 
+    _summary = "softmax(q @ kᵀ / sqrt(d)) @ v for each head, joined, @ wᵀ + b"
+
     in_proj_weight: Parameter | None
     in_proj_bias: Parameter | None
     bias_k: Parameter | None

@@ -64,6 +64,9 @@ class Module:
     _label: str
     # A list or dict of modules is never called itself: its children carry its name in theirs.
     _called: ClassVar[bool] = True
+    # What a layer computes, in words, where that is a loop or has several results; views show it
+    # instead of the ops, and the layer as one.
+    _summary: ClassVar[str] = ""
     # The settings of our own layers are part of what is compiled: changing one compiles anew.
     _fixed: ClassVar[bool] = False
 

@@ -339,6 +339,8 @@ class RNN(_Recurrent):
     ((2, 7, 5), (1, 2, 5))
     """
 
+    _summary = "h(t) = tanh(x(t) @ w_ihᵀ + b_ih + h(t-1) @ w_hhᵀ + b_hh)"
+
     def __init__(
         self,
         input_size: int,
@@ -358,6 +360,8 @@ class RNN(_Recurrent):
             device, dtype,
         )  # fmt: skip
         self.nonlinearity = nonlinearity
+        if nonlinearity != "tanh":
+            object.__setattr__(self, "_summary", type(self)._summary.replace("tanh", nonlinearity))
 
     def _step(self, carry: list[Any], p: Any, suffix: str) -> tuple[Any, ...]:
         w = self._node("weight_hh", suffix)
@@ -389,6 +393,8 @@ class LSTM(_Recurrent):
     >>> tuple(output.shape), tuple(h.shape), tuple(c.shape)
     ((7, 2, 5), (2, 2, 5), (2, 2, 5))
     """
+
+    _summary = "i, f, g, o of x(t), h(t-1); c(t) = f · c(t-1) + i · g; h(t) = o · tanh(c(t))"
 
     gates = 4
     states = ("h", "c")
@@ -439,6 +445,8 @@ class GRU(_Recurrent):
     >>> tuple(output.shape), tuple(h.shape)
     ((7, 2, 10), (2, 2, 5))
     """
+
+    _summary = "r, z, n of x(t), h(t-1); h(t) = (1 - z) · n + z · h(t-1)"
 
     gates = 3
 
