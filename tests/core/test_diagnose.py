@@ -25,7 +25,7 @@ def digits() -> tuple[LabelledDataset, LabelledDataset]:
 @cache
 def fitted(
     lr: float, epochs: int = 12, *, rule: str = "SGD", units: int = 32, rows: int | None = None,
-    constant: bool = False, activation: type[cr.nn.Module] = cr.nn.ReLU,
+    constant: bool = False, activation: type[cr.nn.Module] = cr.nn.ReLU, engine: str = "numpy",
 ) -> tuple[Any, Run, LabelledDataset]:  # fmt: skip
     """A network trained on digits, its run, and the examples it was trained on."""
     cr.manual_seed(0)
@@ -35,7 +35,7 @@ def fitted(
             parameter.data = cr.full(tuple(parameter.shape), 0.1)
     optimizer = getattr(cr.optim, rule)(model.parameters(), lr=lr)
     trainer = cr.Trainer(
-        model, cr.nn.CrossEntropyLoss(), optimizer, seed=0, progress=False, engine="numpy"
+        model, cr.nn.CrossEntropyLoss(), optimizer, seed=0, progress=False, engine=engine
     )
     train, test = digits()
     train = train if rows is None else train.rows(np.arange(rows))
@@ -95,14 +95,18 @@ def test_too_large_a_rate_that_overflows() -> None:
     assert rate.evidence["epoch"] == int(np.flatnonzero(~np.isfinite(run.history["loss"]))[0]) + 1
 
 
-def test_equal_starting_weights_leave_identical_units() -> None:
-    identical = found(0.1, 5, constant=True)["identical-units"]
-    assert "learning-rate-too-large" not in found(0.1, 5, constant=True)
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+def test_equal_starting_weights_leave_identical_units(engine: str) -> None:
+    """Exactly so natively; a BLAS may add up the columns at its tiles' edges in another order."""
+    most = 0 if engine == "native" else 1e-6
+    kinds = found(0.1, 5, constant=True, engine=engine)
+    identical = kinds["identical-units"]
+    assert "learning-rate-too-large" not in kinds
     assert identical.where == "0" and identical.severity == "error"
     assert identical.evidence["different"] == 1
-    assert identical.evidence["largest distance within a group"] == 0
-    weight = fitted(0.1, 5, constant=True)[0][0].weight.detach().numpy()
-    assert (weight == weight[0]).all()
+    assert identical.evidence["largest distance within a group"] <= most
+    weight = fitted(0.1, 5, constant=True, engine=engine)[0][0].weight.detach().numpy()
+    assert np.abs(weight - weight[0]).max() <= most
 
 
 def test_few_examples_are_learned_by_heart() -> None:
