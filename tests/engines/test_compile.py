@@ -298,3 +298,19 @@ def test_a_step_on_several_threads_gives_the_bits_of_one(monkeypatch):
         losses.append([compiled(*batch(64)).item() for _ in range(300)])
         assert compiled.programs()[0]._built.threads == threads
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_parameter_that_is_frozen_stops_learning(engine):
+    model, _, step = a_step()
+    compiled = cr.compile(step, engine=engine)
+    compiled(*batch())
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.numpy().copy(), model[2].weight.detach().numpy().copy()
+    for _ in range(2):
+        compiled(*batch())
+    assert np.array_equal(model[0].weight.numpy(), before[0])
+    assert not np.array_equal(model[2].weight.detach().numpy(), before[1])
+    model[0].weight.requires_grad_(True)
+    compiled(*batch())
+    assert not np.array_equal(model[0].weight.detach().numpy(), before[0])

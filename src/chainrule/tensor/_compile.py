@@ -90,7 +90,7 @@ class Compiled:
         key = None if kwargs else _shortcut(args)
         if key is not None:
             found = self._shortcuts.get(key)
-            if found is not None:
+            if found is not None and found.fits():
                 return found(args)
         tensors: list[Tensor] = []
         structure = _take_tensors((args, kwargs), tensors)
@@ -101,7 +101,7 @@ class Compiled:
 
     def _runner(self, structure: Any, tensors: list[Tensor]) -> Any:
         found = self._entries.get(self._key(structure, tensors))
-        if found is not None:
+        if found is not None and found[0].fits():
             return found[0]
 
         def flat(*placeholders: Tensor) -> Any:
@@ -219,11 +219,27 @@ def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
     return tuple(key)
 
 
-class Plain:
+class Runner:
+    """What runs a traced function.
+
+    Args:
+        traced: its graph, and what its inputs and outputs stand for.
+    """
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        self._flags = [handle._node.requires_grad for handle in traced.captured]
+
+    def fits(self) -> bool:
+        """Whether the same tensors from outside require grad as when it was traced."""
+        return self._flags == [handle._node.requires_grad for handle in self.traced.captured]
+
+
+class Plain(Runner):
     """Runs a program that takes all arrays and gives all arrays at each call."""
 
     def __init__(self, traced: Traced, program: Any) -> None:
-        self.traced = traced
+        super().__init__(traced)
         self.program = program
 
     def __call__(self, tensors: Sequence[Tensor]) -> Any:

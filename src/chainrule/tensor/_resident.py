@@ -12,6 +12,7 @@ from ..engines.native.program import Program, compile_graph
 from ..graph.node import INPUT, NO_ATTRS, Node
 from ..graph.trace import Traced
 from ..ops import Expr
+from ._compile import Runner
 from ._handle import is_start
 from ._tensor import Tensor
 from ._trace import Position, rebuild
@@ -40,7 +41,7 @@ class Stored:
         return self.array
 
 
-class Resident:
+class Resident(Runner):
     """Runs a step on the native engine; what it rebinds stays in the program's memory.
 
     The tensors that the step rebinds (parameters, moments) get nodes whose values lie there and are
@@ -58,7 +59,7 @@ class Resident:
                 state.append((source, output, handle))
             else:
                 loose.append((output, handle))
-        self.traced = traced
+        super().__init__(traced)
         taken = {source for source, _, _ in state}
         self._read = [(h, places[id(h)]) for h in traced.captured if places[id(h)] not in taken]
         lasting = {number for _, number in self._read}
