@@ -104,20 +104,23 @@ def test_heartbeats_are_told_apart(shared_data: Find) -> None:
         nn.Conv1d(16, 32, 5, padding=2),
         nn.BatchNorm1d(32),
         nn.ReLU(),
+        nn.Dropout(0.3),
         nn.AdaptiveAvgPool1d(1),
         nn.Flatten(),
         nn.Linear(32, 2),
     )
+    optimizer = optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
     trainer = cr.Trainer(
         model,
         nn.CrossEntropyLoss(),
-        optim.Adam(model.parameters(), lr=3e-3),
+        optimizer,
+        scheduler=CosineAnnealingLR(optimizer, 100),
         engine="native",
         progress=False,
         seed=0,
     )
-    trainer.fit(train, epochs=60, batch_size=20)
-    assert trainer.evaluate(test)["accuracy"] >= 0.8  # one nearest neighbour: 0.88; chance: 0.64
+    trainer.fit(train, epochs=100, batch_size=20)
+    assert trainer.evaluate(test)["accuracy"] >= 0.8  # five seeds: 0.84 to 0.87; chance: 0.64
 
 
 STEPS, SIDE = 6, 16
