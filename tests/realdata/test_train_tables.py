@@ -93,18 +93,24 @@ def test_a_rare_class_is_found_with_balanced_weights(shared_data: SharedData) ->
     assert recalls["balanced"] > recalls[None] + 0.1
 
 
-def test_digits_to_more_than_97_percent_and_by_convolutions_to_98_9(
+def test_digits_to_more_than_97_percent_and_by_convolutions_to_98(
     shared_data: SharedData, monkeypatch
 ) -> None:
+    """Two epochs of convolutions here; the benchmark's five, over five seeds, reach 99.3 %."""
     shared_data("mnist/train-images-idx3-ubyte.gz")
     monkeypatch.syspath_prepend(str(SCRIPTS))
     from benchmarks import mnist
 
     monkeypatch.setattr(mnist, "DATA", shared_data("mnist"))
-    plain, scaled, lenet = mnist.run(seeds=1).split("\n\n")
-    assert 95 < float(plain.splitlines()[2].split()[1]) < 97
-    assert float(scaled.splitlines()[2].split()[1]) > 97
-    assert float(lenet.splitlines()[2].split()[1]) >= 98.9
+    plain = mnist.digits("train"), mnist.digits("t10k")
+    scaled = mnist.standard(*plain)
+
+    def accuracy(table: str) -> float:
+        return float(table.splitlines()[1].split()[1])
+
+    assert 95 < accuracy(mnist.rows_of(1, "native", *plain)) < 97
+    assert accuracy(mnist.rows_of(1, "native", *scaled)) > 97
+    assert accuracy(mnist.rows_of(1, "native", *scaled, mnist.lenet, epochs=2)) > 98.4
 
 
 def test_a_spike_is_traced_to_its_example(shared_data: SharedData) -> None:
