@@ -69,15 +69,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "versions": versions(),
     }
+    path = RESULTS / f"{result['date']}.json"
+    known = json.loads(path.read_text()) if options.save and path.exists() else {}
     for part in ("training", "layers", "sizes", "inference"):
-        result[part] = []
+        # A part that was measured earlier on this day stays where it is not measured anew.
+        result[part] = [] if part in options.parts else known.get(part, [])
         if part in options.parts:
             every = part in ("training", "inference")
             counts = options.threads if every else [max(options.threads)]
             for threads in counts:
                 print(f"-- {part}, {threads} thread{'s' if threads > 1 else ''}", flush=True)
                 result[part] += rows_of(part, threads, options)
-    result["memory"] = []
+    result["memory"] = [] if "memory" in options.parts else known.get("memory", [])
     if "memory" in options.parts:
         print("-- memory", flush=True)
         for case in CASES:

@@ -72,3 +72,14 @@ def test_a_forked_child_has_members_of_its_own(team: Any) -> None:
     assert os.waitpid(child, 0)[1] == 0
     made()
     assert counters[:, 0].tolist() == [4] * 3
+
+
+def test_a_team_may_go_while_its_members_linger() -> None:
+    machine = jit.compile(COUNT, Target.host())
+    counters = np.zeros((3, 8), np.int64)
+    for _ in range(300):
+        made = Lingering(machine.address("count"), (counters.ctypes.data, 1), 3)
+        made()
+        del made
+        np.ones(4096, np.uint8).fill(7)  # takes the memory that was let go of
+    assert counters[:, 0].tolist() == [300] * 3

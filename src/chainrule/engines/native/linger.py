@@ -187,7 +187,7 @@ class Lingering:
         kinds = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3]
         linger = ctypes.CFUNCTYPE(ctypes.c_int64, *kinds)(self._machine.address("linger"))
         self._members = [
-            _Member(linger, self._call, self._words + number * _BYTES, number + 1)
+            _Member(linger, self._call, self._memory, self._words + number * _BYTES, number + 1)
             for number in range(self._others)
         ]
 
@@ -195,8 +195,12 @@ class Lingering:
 class _Member:
     """A thread that lingers in native code or sleeps in Python."""
 
-    def __init__(self, linger: Callable[..., int], call: Array, words: int, number: int) -> None:
+    def __init__(
+        self, linger: Callable[..., int], call: Array, memory: Array, words: int, number: int
+    ) -> None:
         self._linger, self._call, self._words, self._number = linger, call, words, number
+        # It may spin for a moment after its team is gone, and what it reads must be there.
+        self._memory = memory
         self._given = threading.Semaphore(0)
         self._ended = False
         self._thread = threading.Thread(

@@ -46,6 +46,7 @@ from .team import Team, thread_count
 Array = np.ndarray[Any, Any]
 # Below this much work in a step, waiting for other threads costs more than they save.
 THREADED_FROM = 200_000
+_JUDGED = 5  # single calls whose median decides for one thread or all
 
 
 @dataclass
@@ -191,19 +192,30 @@ class Built:
     def _chosen(
         self, together: Callable[[], None], alone: Callable[[], None]
     ) -> Callable[[], None]:
-        """A call on all threads or on one, whichever is at present the faster."""
+        """A call on all threads or on one, whichever is at present the faster.
+
+        Calls are judged a few at a time by their median: the first one after a pause has to wake
+        the others, which says nothing of those that follow.
+        """
         late = self.arena[LATE : LATE + 4].view(np.int32)
         pace, clock = self._pace, time.perf_counter
+        times: list[float] = []
+        threads = pace.next(1)[0]
 
         def call() -> None:
+            nonlocal threads
             late[0] = 0
-            threads, _ = pace.next(1)
             begun = clock()
             if threads == 1:
                 alone()
             else:
                 together()
-            pace.note(threads, 1, clock() - begun)
+            times.append(clock() - begun)
+            if len(times) == _JUDGED:
+                middle = sorted(times)[_JUDGED // 2]
+                pace.note(threads, _JUDGED, _JUDGED * middle)
+                threads = pace.next(1)[0]
+                times.clear()
 
         return call
 
