@@ -62,7 +62,7 @@ def training(only: str, rounds: int, names: Sequence[str], cases: Sequence[Any])
         taking: list[Side] = sides(case, threads if threads == 1 else None, names)
         found: dict[str, dict[str, Any]] = {}
         for side in taking:
-            loss = side.losses(CHECKED_STEPS)
+            loss = side.losses(min(CHECKED_STEPS, case.steps))
             side.warm()
             found[side.label] = {"loss": None if math.isnan(loss) else loss, "times": []}
         _agree(case, found)
