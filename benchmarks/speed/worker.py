@@ -9,9 +9,11 @@ processor before any library is imported, which all of them respect.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import math
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -37,7 +39,8 @@ def hold(threads: int) -> None:
         os.environ[name] = str(threads)
     # First calls compile: nothing that an earlier run left on the disk is found.
     for name in ("CHAINRULE_CACHE", "TORCHINDUCTOR_CACHE_DIR"):
-        os.environ[name] = tempfile.mkdtemp(prefix="benchmark-")
+        os.environ[name] = folder = tempfile.mkdtemp(prefix="benchmark-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def median_of(times: Sequence[float]) -> dict[str, float]:

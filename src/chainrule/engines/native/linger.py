@@ -31,7 +31,7 @@ _SPIN = 10_000
 _ASKED, _AWAKE, _DONE = 0, 64, 128
 _BYTES = 192
 
-# The numbers of the last call decide who waits for whom: the caller writes ASKED and then reads
+# ASKED counts calls, DONE those that a member has made. The caller writes ASKED and then reads
 # AWAKE, a member that gives up writes AWAKE and then reads ASKED, so that at least one of the two
 # sees the other's word (all four are sequentially consistent).
 _TEXT = """
