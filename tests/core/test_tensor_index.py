@@ -114,6 +114,10 @@ def test_basic_keys_are_those_of_numpy(data: Any) -> None:
     expected[key] = weights.reshape(array[key].shape)
     np.testing.assert_allclose(x.grad.numpy(), expected)
     y = cr.tensor(array)
+    part = y[key]  # nobody needs its history: another way to the same
+    np.testing.assert_array_equal(part.numpy(), array[key])
+    assert part.shape == array[key].shape and part.dtype is y.dtype
+    assert part.numel() == 0 or np.shares_memory(part.numpy(), y.numpy())
     y[key] = -1.0
     expected = array.copy()
     expected[key] = -1.0
@@ -129,6 +133,19 @@ def test_duplicates_add_up_in_the_gradient_and_the_last_wins_in_assignment() -> 
     assert y.tolist() == [0.0, 6.0, 7.0]
     y.sum().backward()
     assert v.grad.tolist() == [0.0, 1.0, 1.0]
+
+
+def test_one_element_is_a_view_that_refuses_to_be_written() -> None:
+    x = cr.tensor([1.0, 2.0, 3.0])
+    for key in (1, (1,), (..., 1)):
+        one = x[key]
+        assert one.shape == () and one.item() == 2.0
+        with pytest.raises(cr.errors.GradientError, match="indexing of another tensor"):
+            one.add_(1.0)
+    assert x[:] is x
+    with cr.no_grad():  # no history either
+        part = cr.tensor([1.0, 2.0], requires_grad=True)[:1]
+    assert part.is_leaf and not part.requires_grad
 
 
 def test_lists_are_index_arrays() -> None:

@@ -171,6 +171,56 @@ def test_what_was_held_before_a_call_keeps_its_value(rows):
     assert float(state.min()) == 4
 
 
+def test_a_tensor_that_nobody_else_looks_at_keeps_its_node():
+    state, add = counter()
+    one = cr.ones(3)
+    for _ in range(2):
+        add(one)
+    node, value = id(state._node), id(state._node.owner)
+    for _ in range(5):
+        add(one)
+    assert (id(state._node), id(state._node.owner)) == (node, value)
+    held = state._node  # somebody does: this one keeps its value, and the tensor gets another
+    add(one)
+    assert state._node is not held and held.value().max() == 7
+    assert state.max().item() == 8
+    for _ in range(3):
+        alias = state.detach()
+        add(one)
+        add(one)
+        assert alias.max().item() == state.max().item() - 2
+
+
+def test_tensors_that_change_places_between_calls():
+    """Each is written to the other's place, from which its own value must have been read before."""
+    one, other = cr.zeros(3), cr.zeros(3)
+
+    def add():
+        with cr.no_grad():
+            one.add_(1.0)
+            other.add_(10.0)
+
+    add = cr.compile(add, engine="native")
+    for _ in range(3):
+        add()
+        add()
+        one.data, other.data = other.data, one.data
+    assert one.tolist() == [42.0] * 3 and other.tolist() == [24.0] * 3
+
+
+def test_an_argument_that_is_rebound_too():
+    state, add = counter()
+    for _ in range(4):
+        add(state)
+        with cr.no_grad():
+            state.add_(1.0)
+    # 0 + 0, + 1, doubled, + 1, doubled, + 1, doubled, + 1
+    assert state.tolist() == [15.0] * 3
+    for _ in range(3):
+        add(state)
+    assert state.tolist() == [120.0] * 3
+
+
 @pytest.mark.parametrize("rows", [3, 10_000])
 def test_state_changed_between_calls_is_taken_over(rows):
     state, add = counter(rows)

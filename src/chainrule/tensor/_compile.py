@@ -21,6 +21,7 @@ from ._trace import Position, rebuild, trace
 ENGINES = ("auto", "numpy", "native", "xla")
 _MOST_SHAPES = 64
 _MANY_SHAPES = 16
+UNFIT: Any = object()  # no result: the function has to be traced again
 
 
 def compile(
@@ -89,9 +90,11 @@ class Compiled:
             return self.function(*args, **kwargs)
         key = None if kwargs else _shortcut(args)
         if key is not None:
-            found = self._shortcuts.get(key)
-            if found is not None and found.fits():
-                return found(args)
+            known = self._shortcuts.get(key)
+            if known is not None:
+                result = known.again(args)
+                if result is not UNFIT:
+                    return result
         tensors: list[Tensor] = []
         structure = _take_tensors((args, kwargs), tensors)
         runner = self._runner(structure, tensors)
@@ -209,7 +212,8 @@ def build(traced: Traced, engine: str, device: str | None) -> Any:
 
 def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
     """A key for a call with nothing but tensors, quicker made than the full one."""
-    key: list[Any] = [VERSION.count, STATE.grad_enabled, STATE.default_dtype]
+    state = STATE.__dict__
+    key: list[Any] = [VERSION.count, state["grad_enabled"], state["default_dtype"]]
     for one in args:
         if type(one) is not Tensor:
             return None
@@ -234,6 +238,14 @@ class Runner:
         """Whether the same tensors from outside require grad as when it was traced."""
         return self._flags == [handle._node.requires_grad for handle in self.traced.captured]
 
+    def again(self, tensors: Sequence[Tensor]) -> Any:
+        """Run it on other arguments of the same kinds; :data:`UNFIT` where it does not fit."""
+        return self(tensors) if self.fits() else UNFIT
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+        """Run it on the arguments; tensors from outside are read and rebound."""
+        raise NotImplementedError
+
 
 class Plain(Runner):
     """Runs a program that takes all arrays and gives all arrays at each call."""
@@ -243,7 +255,7 @@ class Plain(Runner):
         self.program = program
 
     def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        """Run it on the arguments; tensors from outside are read and rebound."""
+        """Run it."""
         traced = self.traced
         inputs = [tensor._node.value() for tensor in tensors]
         inputs += [handle._node.value() for handle in traced.captured]

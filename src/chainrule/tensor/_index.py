@@ -16,11 +16,43 @@ import numpy as np
 from ..config import STATE
 from ..dtypes import bool_, int64
 from ..errors import DTypeError, IndexRangeError, ShapeError, TraceError
+from ..graph.node import INPUT, NO_ATTRS, Node, make_aval
 from ..ops import LOGICAL_AND, TAKE, WHERE, Expr, apply, cast_node
 from ..ops._apply import constant_array
 from ._handle import TensorHandle
 
 BASIC = (int, np.integer, slice, type(None), type(Ellipsis))
+_PLAIN = frozenset((int, slice, type(None), type(Ellipsis)))
+
+
+def get_view(node: Node, key: Any) -> Expr | None:
+    """The node of ``x[key]`` as NumPy's own view, where nobody needs its history.
+
+    A loop over batches takes two slices a step, so this way costs a tenth of the usual one.
+
+    Returns:
+        None where :func:`get_item` has to say what the key means: in a trace, for a history that is
+        kept, for other keys than ints, slices, None and an ellipsis, for indices out of range, and
+        for a key that names the whole tensor.
+    """
+    value, state = node._value, STATE.__dict__
+    if type(value) is not np.ndarray or state["trace"] is not None or state["recording"]:
+        return None
+    if node.requires_grad and state["grad_enabled"]:
+        return None
+    if type(key) is not slice:
+        keys = key if type(key) is tuple else (key,)
+        if not _PLAIN.issuperset(map(type, keys)):
+            return None
+        if Ellipsis not in keys:
+            key = (*keys, Ellipsis)  # so that one element is an array too
+    try:
+        view = value[key]
+    except IndexError:
+        return None
+    if view.shape == value.shape:
+        return None
+    return Expr(INPUT, (), NO_ATTRS, make_aval(view.shape, node.aval.dtype), view)
 
 
 def get_item(node: Expr, key: Any) -> tuple[Expr, bool]:

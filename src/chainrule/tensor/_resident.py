@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from ..engines.native.program import Program, compile_graph
 from ..graph.node import INPUT, NO_ATTRS, Node
 from ..graph.trace import Traced
 from ..ops import Expr
-from ._compile import Runner
+from ._compile import UNFIT, Runner
 from ._handle import is_start
 from ._tensor import Tensor
 from ._trace import Position, rebuild
 
 Array = np.ndarray[Any, Any]
+# How many hold an object; where that is not counted, more than ever do.
+_references: Callable[[Any], int] = getattr(sys, "getrefcount", lambda held: 1 << 30)
+_ALONE = next(map(_references, [object()]))  # of what one list holds
 
 
 class Stored:
@@ -39,6 +43,41 @@ class Stored:
         if self.array is None:
             self.array = self._program.read(self._number)
         return self.array
+
+
+class _Settled:
+    """What tells that the values from outside are as the last call left them.
+
+    Then a tensor may keep its node through a call, though the value changes: nobody but the tensor
+    holds the node, as the reference counts say, so nobody sees that it was not replaced.
+
+    Args:
+        pairs: tensors and the nodes that they held after that call; of those that are rebound last.
+        stored: what the nodes of these hold.
+        reads: how often the program's state had been read before that call.
+    """
+
+    __slots__ = ("_counts", "_held", "_pairs", "_reads")
+
+    def __init__(self, pairs: list[Any], stored: list[Stored], reads: int) -> None:
+        self._pairs, self._reads = pairs, reads
+        nodes = [node for _, node in pairs[len(pairs) - len(stored) :]]
+        self._held = [*nodes, *stored]
+        # Besides our list a node is held by its tensor and by its pair, a value by its node and by
+        # the caller's list.
+        self._counts = [_ALONE + 2] * len(self._held)
+
+    def holds(self, program: Program) -> bool:
+        """Whether nothing was changed, unpacked or held on to since."""
+        if program.reads != self._reads or list(map(_references, self._held)) != self._counts:
+            return False
+        for handle, node in self._pairs:  # noqa: SIM110 - a generator takes twice the time
+            if handle._node is not node:
+                return False
+        return True
+
+
+_UNSETTLED = _Settled([], [], -1)
 
 
 class Resident(Runner):
@@ -70,6 +109,7 @@ class Resident(Runner):
         numbers = enumerate(traced.getters, first + len(traced.captured))
         self._numbers = [(getter, number) for number, getter in numbers]
         self._known: list[float | None] = [None] * len(self._numbers)
+        self._settled = _UNSETTLED
         self._loose = [handle for _, handle in loose]
         outputs = [*range(traced.results), *(output for output, _ in loose)]
         outputs += range(traced.results + len(traced.rebound), len(graph.outputs))
@@ -77,13 +117,31 @@ class Resident(Runner):
         self._single = len(outputs) == 1 and type(traced.structure) is Position
 
     def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        """Run it on the arguments; tensors from outside are read and rebound."""
-        program = self.program
-        with program.lock:
-            for number, tensor in enumerate(tensors):
-                program.write(number, tensor._node.value())
+        """Run it."""
+        with self.program.lock:
+            self._give(tensors)
             self._take()
-            arrays = program.run()
+            return self._run()
+
+    def again(self, tensors: Sequence[Tensor]) -> Any:
+        """Run it on other arguments; quickly where nobody has touched what it rebinds."""
+        with self.program.lock:
+            self._give(tensors)
+            if not self._settled.holds(self.program):
+                if not self.fits():
+                    return UNFIT
+                self._take()
+            elif self._numbers:
+                self._take_numbers()
+            return self._run()
+
+    def _give(self, tensors: Sequence[Tensor]) -> None:
+        write = self.program.write
+        for number, tensor in enumerate(tensors):
+            write(number, tensor._node.value())
+
+    def _run(self) -> Any:
+        arrays = self.program.run()
         if self._single:
             return Tensor(Expr(INPUT, (), NO_ATTRS, self._avals[0], arrays[0]))
         return self._several(arrays)
@@ -114,18 +172,32 @@ class Resident(Runner):
 
     def _take(self) -> None:
         """Write what the step reads from outside, where it is not in the program yet."""
-        program, seen, known = self.program, self._seen, self._known
+        program, seen = self.program, self._seen
+        self._settled = _UNSETTLED  # it holds on to values
         for k, (handle, number) in enumerate(self._read):
             node = handle._node
             if node is not seen[k]:
                 seen[k] = node if program.write(number, node.value()) else None
+        self._take_numbers()
+        for k, (handle, number) in enumerate(self._state):
+            if handle._node.owner is not self._stored[k]:
+                # Its place will be written, from which other tensors' values may have to be read.
+                held = weakref.ref(self._stored[k])
+                self._stored[k] = Stored(program, number)
+                _unpack(held)
+        for k, (handle, number) in enumerate(self._state):
+            self._take_state(k, handle, number)
+        pairs = [(handle, node) for (handle, _), node in zip(self._read, seen, strict=True)]
+        state = [(handle, handle._node) for handle, _ in self._state]
+        self._settled = _Settled([*pairs, *state], self._stored, program.reads)
+
+    def _take_numbers(self) -> None:
+        known = self._known
         for k, (getter, number) in enumerate(self._numbers):
             value = getter()
             if value != known[k]:
-                program.write(number, np.asarray(value))
+                self.program.write(number, np.asarray(value))
                 known[k] = value
-        for k, (handle, number) in enumerate(self._state):
-            self._take_state(k, handle, number)
 
     def _take_state(self, k: int, handle: Any, number: int) -> None:
         """See that the program has a tensor's value, and let the tensor hold the next one."""
@@ -144,6 +216,11 @@ class Resident(Runner):
             handle._rebind(fresh)
         held = weakref.ref(before)
         del node, before
-        other = held()
-        if other is not None:
-            other.read()
+        _unpack(held)
+
+
+def _unpack(held: weakref.ref[Stored]) -> None:
+    """Read a value before its place is written, if somebody still holds it."""
+    stored = held()
+    if stored is not None:
+        stored.read()

@@ -10,7 +10,7 @@ from ..errors import OptionError, ShapeError
 from ..ops import CONCAT, GATHER, TAKE, WHERE, Expr, apply, cast_node
 from ._arithmetic import Arithmetic
 from ._handle import TensorHandle, lift
-from ._index import get_item, set_item
+from ._index import get_item, get_view, set_item
 
 
 def axis_of(axis: int, rank: int, extra: int = 0) -> int:
@@ -239,6 +239,11 @@ class Shaped(Arithmetic):
         return tuple(self[(slice(None),) * axis + (k,)] for k in range(self.size(dim)))
 
     def __getitem__(self, key: Any) -> Any:
+        seen = get_view(self._node, key)
+        if seen is not None:
+            result = self._new(seen)
+            result._view_of = "indexing"
+            return result
         node, view = get_item(self.node, key)
         return self._view(node, "indexing") if view else self._new(node)
 

@@ -67,8 +67,9 @@ stay:
 exit:
  ret i64 %have
 }}
-define i64 @ask(ptr %call, ptr %words, i64 %members) {{
+define i64 @ask(ptr %call) {{
 entry:
+ {load_team}
  br label %head
 head:
  %m = phi i64 [0, %entry], [%m1, %head]
@@ -91,13 +92,14 @@ asked:
  %all = icmp eq i64 %asleep1, 0
  br i1 %all, label %go, label %exit
 go:
- call void @join(ptr %call, ptr %words, i64 %members)
+ call void @join(ptr %call)
  br label %exit
 exit:
  ret i64 %asleep1
 }}
-define void @join(ptr %call, ptr %words, i64 %members) {{
+define void @join(ptr %call) {{
 entry:
+ {load_team}
  {call_first}
  br label %head
 head:
@@ -146,16 +148,16 @@ class Lingering:
         self._machine = _machine(len(numbers))
         count = ctypes.c_int64
         pointer = ctypes.c_void_p
-        ask = ctypes.CFUNCTYPE(count, pointer, pointer, count)(self._machine.address("ask"))
-        join = ctypes.CFUNCTYPE(None, pointer, pointer, count)(self._machine.address("join"))
-        self._call = np.array([address, *numbers], np.int64)
+        ask = ctypes.CFUNCTYPE(count, pointer)(self._machine.address("ask"))
+        join = ctypes.CFUNCTYPE(None, pointer)(self._machine.address("join"))
         raw = np.zeros((threads - 1) * _BYTES + ALIGNMENT, np.uint8)
         self._memory = raw
         self._words = raw.ctypes.data + (-raw.ctypes.data % ALIGNMENT)
         self._others = threads - 1
-        places = (self._call.ctypes.data, self._words)
-        self._ask = functools.partial(ask, *places, self._others)
-        self._join = functools.partial(join, *places, self._others)
+        # One pointer to all that a call needs: each argument of a foreign call costs Python time.
+        self._call = np.array([address, *numbers, self._words, self._others], np.int64)
+        self._ask = functools.partial(ask, self._call.ctypes.data)
+        self._join = functools.partial(join, self._call.ctypes.data)
         self._members: list[_Member] = []
         self._process = os.getpid()
 
@@ -237,6 +239,7 @@ def _machine(numbers: int) -> jit.Machine:
     text = _TEXT.format(
         call_member=_call(numbers, "%member"),
         call_first=_call(numbers, "0"),
+        load_team=_team(numbers),
         awake=_AWAKE,
         done=_DONE,
         bytes=_BYTES,
@@ -256,3 +259,15 @@ def _call(numbers: int, member: str) -> str:
     given = "".join(f"i64 %number{k}, " for k in range(1, numbers + 1))
     lines.append(f"call void %function({given}i64 {member})")
     return "\n ".join(lines)
+
+
+def _team(numbers: int) -> str:
+    """Load what stands behind the arguments: the members' words, and how many members there are."""
+    return "\n ".join(
+        [
+            f"%words.place = getelementptr i64, ptr %call, i64 {numbers + 1}",
+            "%words = load ptr, ptr %words.place, align 8",
+            f"%members.place = getelementptr i64, ptr %call, i64 {numbers + 2}",
+            "%members = load i64, ptr %members.place, align 8",
+        ]
+    )

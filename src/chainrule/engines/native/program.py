@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -14,7 +15,7 @@ from ...graph.graph import Graph
 from ...graph.node import Node
 from .explain import explain
 from .lower.buffers import Buffer, buffer_for
-from .lower.driver import TABLE, TABLE_ENTRIES
+from .lower.driver import TABLE, TABLE_ENTRIES, write_single
 from .lower.plan import prepare
 from .machine import Built, Workshop
 from .profile import Profile, profile
@@ -85,6 +86,7 @@ def compile_graph(
     outputs = [results[node] for k, node in enumerate(asked) if k not in written]
     outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
     inside = [buffer for buffer in inputs if buffer.pointer is None]
+    write_single(workshop.module)
     built = workshop.build([planned], [0], [0], inside, 0, outside, [], outputs)
     return Program(built, inputs, outputs, [source for source, _ in state])
 
@@ -104,6 +106,7 @@ class Program:
     Attributes:
         lock: held while the program's memory is written, run or read; who holds it may do several
             of these in one piece.
+        reads: how often state was read.
     """
 
     def __init__(
@@ -118,10 +121,11 @@ class Program:
         self._state = frozenset(state)
         self._given = [k for k in range(len(inputs)) if k not in self._state]
         self.lock = threading.RLock()
+        self.reads = 0
         arena = built.arena
         self._places = [None if b.pointer else b.view(arena) for b in inputs]
         self._results = [buffer.view(arena) for buffer in outputs]
-        self._table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].view(np.int64)
+        self._table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].data.cast("q")
         self._held: dict[int, Array] = {}  # what the table points to must stay alive
         self._run = built.repeat(np.zeros(1, np.int32))
 
@@ -184,7 +188,7 @@ class Program:
             return False
         held = np.ascontiguousarray(array)
         self._held[number] = held
-        self._table[number] = held.ctypes.data
+        self._table[number] = _address(held)
         return held is array
 
     def read(self, number: int) -> Array:
@@ -193,6 +197,7 @@ class Program:
         if place is None:
             raise ShapeError(f"input {number} is not state of this program")
         with self.lock:
+            self.reads += 1
             return place.copy()
 
     def explain(self) -> str:
@@ -221,6 +226,14 @@ class Program:
     def llvm_ir(self) -> str:
         """The whole module in LLVM's language."""
         return self._built.machine.ir
+
+
+def _address(array: Any) -> int:
+    """Where a contiguous array lies."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # one that may not be written to, or without elements
+        return int(array.ctypes.data)
 
 
 def _check(buffer: Buffer, array: Array) -> None:

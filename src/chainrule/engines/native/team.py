@@ -8,7 +8,6 @@ call should hold many steps.
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import threading
 import time
@@ -103,14 +102,6 @@ class Team:
                 function(pointer, *numbers, 0)
                 return 1.0
             return self._together(function, pointer, numbers, pinned)
-
-    def entered(self, pointer: int, *numbers: int) -> Callable[[], None]:
-        """A call of a team of one with these arguments, as cheap as Python can make it.
-
-        The caller sees to it that two threads do not make it at a time.
-        """
-        function = self._typed(len(numbers))
-        return functools.partial(function, pointer, *numbers, 0)
 
     def close(self) -> None:
         """End the waiting threads."""

@@ -358,6 +358,19 @@ def write_loop(module: Module, code: LoopCode) -> None:
     function.ret()
 
 
+def write_single(module: Module) -> None:
+    """Add ``single(call)``: the loop on one thread, its arguments read from where ``call`` points.
+
+    Each argument of a foreign call costs Python as much time as a small graph takes.
+    """
+    function = module.function("single", [("call", PTR)], exported=True)
+    call = function.params[0]
+    kinds = [PTR] * 6 + [INT64] * 2
+    given = [function.load(function.offset(call, 8 * k), kind) for k, kind in enumerate(kinds)]
+    function.call("run", [*given, function.i64(0)])
+    function.ret()
+
+
 def _count(function: Function, code: LoopCode, arena: Value, number: Value, after: Value) -> None:
     """Tell how many steps were run; one with a bad index was not."""
     if code.checked:
