@@ -7,9 +7,9 @@ through :func:`chainrule.ops.runtime` as 0-d inputs that are read anew at each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import STATE
@@ -33,6 +33,7 @@ class Trace:
         captured: (handle, placeholder) of every tensor from outside that was read, in order.
         runtimes: (getter, placeholder) of every run-time number, in order.
         rebound: (handle, its node before) of every tensor from outside that got a new node.
+        modules: (layer's name, module) of every module that no other layer called, in order.
         finished: whether the traced function has returned.
     """
 
@@ -40,6 +41,7 @@ class Trace:
         self.make_node = make_node
         self.finished = False
         self.arguments: list[Node] = []
+        self.modules: list[tuple[str, Any]] = []
         self.captured: list[tuple[Any, Node]] = []
         self.runtimes: list[tuple[Callable[[], float], Node]] = []
         self.rebound: dict[int, tuple[Any, Node]] = {}
@@ -112,6 +114,7 @@ class Traced:
         rebound: the rebound handles, in output order.
         grads: the handles whose gradients are outputs, in output order.
         structure: what the function returned, with positions of outputs in the place of tensors.
+        names: of captured parameters, by the id of their handle, as in ``named_parameters``.
     """
 
     graph: Graph
@@ -122,6 +125,7 @@ class Traced:
     rebound: tuple[Any, ...]
     grads: tuple[Any, ...]
     structure: Any
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @contextmanager

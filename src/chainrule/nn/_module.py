@@ -102,6 +102,8 @@ class Module:
         label = self._label
         if label:
             state["scope"] = f"{outer}.{label}" if outer else label
+        if not outer and state["trace"] is not None:
+            state["trace"].modules.append((state["scope"], self))
         hooked = self._pre_hooks or self._hooks or self._backward_hooks
         # Inside of our own modules every node comes from the line that called the outermost one,
         # which is looked for once; a user's module, or hook, has lines of its own.
@@ -415,7 +417,10 @@ class Module:
         """Rebind what is floating, parameters and buffers, to what `change` makes of it."""
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype.is_float:
+                before = tensor.dtype
                 tensor.data = change(tensor.detach())
+                if tensor.dtype is not before:
+                    VERSION.bump()
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

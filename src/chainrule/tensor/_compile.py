@@ -10,18 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from ..config import STATE, VERSION
+from ..config import STATE, VERSION, set_state
 from ..errors import EngineError, OptionError
-from ..graph.node import Node
+from ..graph.graph import Graph
 from ..graph.trace import Traced
-from ._handle import array_leaf, leaf
+from ._checked import Calls, CheckedPlain
+from ._handle import array_leaf
+from ._observed import Observer, observer_of
+from ._precision import brought_to, check_parameters, precision_of
+from ._runner import UNFIT, Plain
 from ._tensor import Tensor
 from ._trace import Position, rebuild, trace
+from ._watching import Watched
 
 ENGINES = ("auto", "numpy", "native", "xla")
 _MOST_SHAPES = 64
 _MANY_SHAPES = 16
-UNFIT: Any = object()  # no result: the function has to be traced again
 
 
 def compile(
@@ -29,6 +33,9 @@ def compile(
     *,
     engine: str = "auto",
     device: str | None = None,
+    precision: Any = None,
+    watch: Any = None,
+    check: str | None = None,
     keep_grads: bool = False,
 ) -> Any:
     """Compile a function of tensors: a forward pass, or a whole training step.
@@ -43,14 +50,27 @@ def compile(
         engine: "native" (LLVM, for CPUs), "xla" (JAX), "numpy" (interpreted, the reference) or
             "auto": native, or numpy with a warning that names the op that native lacks.
         device: "cuda", "gpu" or "tpu" runs on xla there; None or "cpu" on this processor.
+        precision: "float32" or "float64": floating-point arguments are brought to it, what the
+            function makes has it, and its parameters must have it; None takes all as they are.
+        watch: statistics of layers, of values that the function calls ``.named("...")``, of
+            parameters and their gradients, in the result's ``watched``: True for all, names or
+            patterns of some (``["0", "*.weight"]``), or a :class:`~chainrule.train.Watch` that also
+            says every how many calls. It changes no bits.
+        check: "nan" makes the first call that gives a NaN or an infinity an error that names the
+            node which made it, its layer, its line and its inputs. What a call returns is looked at
+            each time; on the native engine parameters are looked at now and then (a hundredth of
+            the time), so the error may come some calls later. It names the first bad call, and what
+            the function changes holds its values from before that call.
         keep_grads: whether ``.grad`` of parameters holds the step's gradients after each call.
 
     Returns:
         A function that is called as the one given.
 
     Raises:
-        OptionError: for an engine or device that does not exist.
+        OptionError: for an engine, device, precision or check that does not exist; at the first
+            call for parameters of another precision, and for a watched name that fits nothing.
         TraceError: at the first call, when the function asks for a value.
+        NonFiniteError: at a call, with ``check="nan"``.
 
     Example:
         >>> import chainrule as cr
@@ -58,6 +78,12 @@ def compile(
         >>> double = compile(lambda x: (x * w * 2).sum(), engine="numpy")
         >>> double(cr.tensor([3.0, 4.0]))
         tensor(22.)
+        >>> layer = cr.nn.Linear(2, 1)
+        >>> forward = compile(layer, engine="numpy", watch=["weight"])
+        >>> for _ in range(3):
+        ...     _ = forward(cr.ones(4, 2))
+        >>> forward.watched, forward.watched.steps.tolist()
+        (<watched: 1 layers and parameters at 1 steps>, [0])
     """
     if engine not in ENGINES:
         raise OptionError(
@@ -65,22 +91,33 @@ def compile(
         )
     if device not in (None, "cpu") and engine == "auto":
         engine = "xla"
+    options = {"precision": precision, "watch": watch, "check": check, "keep_grads": keep_grads}
     if function is None:
-        return functools.partial(compile, engine=engine, device=device, keep_grads=keep_grads)
-    return Compiled(function, engine, device, keep_grads)
+        return functools.partial(compile, engine=engine, device=device, **options)
+    return Compiled(function, engine, device, **options)
 
 
 class Compiled:
     """A function with the graphs it was compiled to, one for each set of shapes."""
 
     def __init__(
-        self, function: Callable[..., Any], engine: str, device: str | None, keep_grads: bool
+        self,
+        function: Callable[..., Any],
+        engine: str,
+        device: str | None,
+        *,
+        precision: Any = None,
+        watch: Any = None,
+        check: str | None = None,
+        keep_grads: bool = False,
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.engine = engine
         self.device = device
         self.keep_grads = keep_grads
+        self.dtype = precision_of(precision)
+        self._observer = observer_of(function, watch, check)
         self._entries: dict[Any, tuple[Any, Any]] = {}
         self._shortcuts: dict[Any, Any] = {}  # for calls with nothing but tensors in a row
 
@@ -88,6 +125,8 @@ class Compiled:
         """Run it, compiling first where these shapes are new."""
         if STATE.trace is not None:
             return self.function(*args, **kwargs)
+        if self.dtype is not None:
+            args, kwargs = brought_to(self.dtype, (args, kwargs))
         key = None if kwargs else _shortcut(args)
         if key is not None:
             known = self._shortcuts.get(key)
@@ -111,8 +150,11 @@ class Compiled:
             args, kwargs = rebuild(structure, list(placeholders))
             return self.function(*args, **kwargs)
 
-        traced = trace(flat, *tensors, keep_grads=self.keep_grads)
-        runner = build(traced, self.engine, self.device)
+        with set_state(default_dtype=self.dtype or STATE.default_dtype):
+            traced = trace(flat, *tensors, keep_grads=self.keep_grads)
+        if self.dtype is not None:
+            check_parameters(traced, self.dtype)
+        runner = build(traced, self.engine, self.device, self._observer)
         if len(self._entries) == _MANY_SHAPES:
             warnings.warn(
                 f"a compiled function has met {_MANY_SHAPES} sets of shapes, and is compiled anew"
@@ -131,6 +173,21 @@ class Compiled:
         """What a graph depends on, besides the function."""
         kinds = tuple((tensor._node.aval, tensor._node.requires_grad) for tensor in tensors)
         return kinds, repr(structure), VERSION.count, STATE.grad_enabled, STATE.default_dtype
+
+    @property
+    def watched(self) -> Watched:
+        """What was seen, with ``watch``: numbers for each layer or parameter and each statistic.
+
+        Its ``steps`` are calls, counted from 0.
+
+        Raises:
+            OptionError: it was compiled without ``watch``.
+        """
+        if self._observer is None or self._observer.watch is None:
+            raise OptionError(
+                "this function is not watched.\n  fix: cr.compile(function, watch=True)"
+            )
+        return self._observer.watched
 
     def graphs(self) -> list[Any]:
         """The graphs compiled so far."""
@@ -171,6 +228,8 @@ class Compiled:
             0.5 us a step on 1 thread, 2.1 of 102 GFLOP/s (2%)
             ...
         """
+        if self.dtype is not None:
+            args, kwargs = brought_to(self.dtype, (args, kwargs))
         tensors: list[Tensor] = []
         structure = _take_tensors((args, kwargs), tensors)
         runner = self._runner(structure, tensors)
@@ -188,26 +247,46 @@ class Compiled:
         return found
 
 
-def build(traced: Traced, engine: str, device: str | None) -> Any:
-    """What runs a traced graph on an engine."""
+def build(traced: Traced, engine: str, device: str | None, observer: Observer | None = None) -> Any:
+    """What runs a traced graph on an engine, and looks at what the observer asks for."""
+    if observer is not None:
+        looks = observer.looks(traced)
+        runner = _runner(traced, engine, device, looks.graph, observer.calls)
+        return observer.around(runner, looks)
+    return _runner(traced, engine, device, None, None)
+
+
+def _runner(
+    traced: Traced, engine: str, device: str | None, look: Graph | None, calls: Calls | None
+) -> Any:
     if engine == "auto":
         try:
-            return build(traced, "native", device)
+            return _runner(traced, "native", device, look, calls)
         except EngineError as error:
             warnings.warn(
-                f"the native engine cannot run this function, numpy does: {error}", stacklevel=5
+                f"the native engine cannot run this function, numpy does: {error}", stacklevel=6
             )
             engine = "numpy"
     if engine == "xla":
         room = importlib.import_module("chainrule.engines.xla")
-        return Plain(traced, room.compile_graph(traced.graph, device=device))
+        return _plain(traced, functools.partial(room.compile_graph, device=device), look, calls)
     if device not in (None, "cpu"):
         raise OptionError(f"the {engine} engine runs on the CPU; given device {device!r}")
     if engine == "native":
+        if calls is not None:
+            checked: Any = importlib.import_module("chainrule.tensor._checked_native")
+            return checked.CheckedResident(traced, look, calls)
         runners: Any = importlib.import_module("chainrule.tensor._resident")
-        return runners.Resident(traced)
+        return runners.Resident(traced, look)
     room = importlib.import_module("chainrule.engines.numpy")
-    return Plain(traced, room.compile_graph(traced.graph))
+    return _plain(traced, room.compile_graph, look, calls)
+
+
+def _plain(
+    traced: Traced, compile_graph: Callable[[Graph], Any], look: Graph | None, calls: Calls | None
+) -> Any:
+    programs = compile_graph(traced.graph), None if look is None else compile_graph(look)
+    return Plain(traced, *programs) if calls is None else CheckedPlain(traced, *programs, calls)
 
 
 def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -221,60 +300,6 @@ def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
         key.append(node.aval)
         key.append(node.requires_grad)
     return tuple(key)
-
-
-class Runner:
-    """What runs a traced function.
-
-    Args:
-        traced: its graph, and what its inputs and outputs stand for.
-    """
-
-    def __init__(self, traced: Traced) -> None:
-        self.traced = traced
-        self._flags = [handle._node.requires_grad for handle in traced.captured]
-
-    def fits(self) -> bool:
-        """Whether the same tensors from outside require grad as when it was traced."""
-        return self._flags == [handle._node.requires_grad for handle in self.traced.captured]
-
-    def again(self, tensors: Sequence[Tensor]) -> Any:
-        """Run it on other arguments of the same kinds; :data:`UNFIT` where it does not fit."""
-        return self(tensors) if self.fits() else UNFIT
-
-    def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        """Run it on the arguments; tensors from outside are read and rebound."""
-        raise NotImplementedError
-
-
-class Plain(Runner):
-    """Runs a program that takes all arrays and gives all arrays at each call."""
-
-    def __init__(self, traced: Traced, program: Any) -> None:
-        super().__init__(traced)
-        self.program = program
-
-    def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        """Run it."""
-        traced = self.traced
-        inputs = [tensor._node.value() for tensor in tensors]
-        inputs += [handle._node.value() for handle in traced.captured]
-        inputs += [np.asarray(getter(), np.float64) for getter in traced.getters]
-        outputs = self.program(*inputs)
-        results = traced.results
-        for handle, array in zip(traced.rebound, outputs[results:], strict=False):
-            handle._rebind(_result(array))
-        for handle, array in zip(
-            traced.grads, outputs[results + len(traced.rebound) :], strict=True
-        ):
-            handle.grad = Tensor(_result(array))
-        return rebuild(traced.structure, [Tensor(_result(array)) for array in outputs[:results]])
-
-
-def _result(array: Any) -> Node:
-    if isinstance(array, np.ndarray):
-        return array_leaf(array)
-    return leaf(array, array.dtype, array.shape)
 
 
 def _take_tensors(value: Any, tensors: list[Tensor]) -> Any:

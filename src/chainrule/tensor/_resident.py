@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..engines.native.program import Program, compile_graph
+from ..graph.graph import Graph
 from ..graph.node import INPUT, NO_ATTRS, Node
 from ..graph.trace import Traced
 from ..ops import Expr
-from ._compile import UNFIT, Runner
 from ._handle import is_start
+from ._runner import UNFIT, Runner
 from ._tensor import Tensor
 from ._trace import Position, rebuild
 
@@ -88,7 +89,7 @@ class Resident(Runner):
     about to replace it is unpacked before; a tensor that the user has changed is written anew.
     """
 
-    def __init__(self, traced: Traced) -> None:
+    def __init__(self, traced: Traced, look: Graph | None = None) -> None:
         first = traced.arguments
         places = {id(handle): first + k for k, handle in enumerate(traced.captured)}
         graph, state, loose = traced.graph, [], []
@@ -102,10 +103,15 @@ class Resident(Runner):
         taken = {source for source, _, _ in state}
         self._read = [(h, places[id(h)]) for h in traced.captured if places[id(h)] not in taken]
         lasting = {number for _, number in self._read}
-        self.program = compile_graph(graph, state=[pair[:2] for pair in state], lasting=lasting)
+        self._pairs = [(output, source) for source, output, _ in state]
+        self.program = compile_graph(
+            graph, state=[pair[:2] for pair in state], lasting=lasting, look=look
+        )
         self._state = [(handle, source) for source, _, handle in state]
         self._stored = [Stored(self.program, source) for source, _, _ in state]
         self._seen: list[Node | None] = [None] * len(self._read)
+        self._latest: list[Node | None] = [None] * len(self._read)
+        self._changed = True  # whether somebody else changed what the step reads or rebinds
         numbers = enumerate(traced.getters, first + len(traced.captured))
         self._numbers = [(getter, number) for number, getter in numbers]
         self._known: list[float | None] = [None] * len(self._numbers)
@@ -140,8 +146,18 @@ class Resident(Runner):
         for number, tensor in enumerate(tensors):
             write(number, tensor._node.value())
 
+    def look(self, tensors: Sequence[Tensor]) -> list[Array]:
+        """Statistics of the call that comes; it is not taken."""
+        with self.program.lock:
+            self._give(tensors)
+            self._take()
+            return self.program.look()
+
     def _run(self) -> Any:
-        arrays = self.program.run()
+        return self._given(self.program.run())
+
+    def _given(self, arrays: Sequence[Array]) -> Any:
+        """What the function returns, from what the program gave."""
         if self._single:
             return Tensor(Expr(INPUT, (), NO_ATTRS, self._avals[0], arrays[0]))
         return self._several(arrays)
@@ -177,6 +193,8 @@ class Resident(Runner):
         for k, (handle, number) in enumerate(self._read):
             node = handle._node
             if node is not seen[k]:
+                self._changed |= node is not self._latest[k]
+                self._latest[k] = node
                 seen[k] = node if program.write(number, node.value()) else None
         self._take_numbers()
         for k, (handle, number) in enumerate(self._state):
@@ -204,6 +222,7 @@ class Resident(Runner):
         node, before = handle._node, self._stored[k]
         if node.owner is not before or before.array is not None:
             self.program.write(number, node.value())
+            self._changed = True
         after = self._stored[k] = Stored(self.program, number)
         grows = node.requires_grad and is_start(node)
         fresh = Expr(INPUT, (), NO_ATTRS, node.aval, after, grows)

@@ -68,7 +68,23 @@ def trace(function: Callable[..., Any], *arguments: Tensor, keep_grads: bool = F
         rebound=tuple(rebound),
         grads=tuple(grads),
         structure=structure,
+        names=_names(recording),
     )
+
+
+def _names(recording: Trace) -> dict[int, str]:
+    """What captured parameters are called; two of one name get numbers."""
+    known: dict[int, str] = {}
+    for scope, module in recording.modules:
+        for name, parameter in module.named_parameters():
+            known.setdefault(id(parameter), f"{scope}.{name}" if scope else name)
+    names: dict[int, str] = {}
+    for number, (handle, node) in enumerate(recording.captured):
+        if node.requires_grad:
+            name = node.name or known.get(id(handle)) or f"parameter {number}"
+            taken = sum(other.partition(" (")[0] == name for other in names.values())
+            names[id(handle)] = f"{name} ({taken + 1})" if taken else name
+    return names
 
 
 def _argument(recording: Trace, tensor: Tensor) -> Tensor:

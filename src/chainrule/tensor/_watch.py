@@ -21,7 +21,7 @@ from ._tensor import Tensor
 
 SMALLEST = 1e-30  # what a norm of 0 is divided by
 _UNKNOWN = (
-    "watch names {given!r}, which is no layer or parameter of the step.\n"
+    "watch names {given!r}, which is no layer, named value or parameter of the step.\n"
     "  expected: names or patterns of some of {known}"
 )
 
@@ -44,15 +44,17 @@ def watch(
 ) -> Watching:
     """Describe the values of a traced step.
 
-    A layer's output has "mean", "std" and "zeros" (the share that is exactly 0); a parameter has
-    "mean", "std", "gradient_norm" (before any clipping) and "update_ratio": the norm of its change
-    in this step, divided by its own.
+    A layer's output has "mean", "std" and "zeros" (the share that is exactly 0), and so has a value
+    that the step calls ``.named("...")``; one that a derivative is taken by has "gradient_norm"
+    too. A parameter has "mean", "std", "gradient_norm" (before any clipping) and "update_ratio":
+    the norm of its change in this step, divided by its own.
 
     Args:
         traced: the step.
         parameters: names of parameters, by the id of their handle.
-        chosen: names, or patterns with ``*`` and ``?``, of layers (as in ``named_modules``) and
-            parameters; True for all of them, layers inside of others being enough for those.
+        chosen: names, or patterns with ``*`` and ``?``, of layers (as in ``named_modules``), named
+            values and parameters; True for all of them, layers inside of others being enough for
+            those.
 
     Returns:
         The statistics' graph and their names.
@@ -69,15 +71,21 @@ def watch(
     """
     layers = _layer_outputs(traced)
     held = {parameters[id(h)]: h for h in traced.captured if id(h) in parameters}
-    wanted = _wanted(chosen, layers, held)
+    gradients = _gradients(traced)
+    named = _named_values(traced, {*layers, *held})
+    wanted = _wanted(chosen, layers, {**named, **held})
     names: list[tuple[str, str]] = []
     results: list[Node] = []
     recording = traced.graph.inputs[0].trace if traced.graph.inputs else None
     with set_state(trace=recording, grad_enabled=False, scope="", source=None):
         for name in layers:
             if name in wanted:
-                _describe(name, _output(layers[name]), _OUTPUT, names, results)
-        moments = _parameter_values(traced)
+                _describe(name, {"value": _output(layers[name])}, _OUTPUT, names, results)
+        for name, node in named.items():
+            if name in wanted:
+                both = {"value": node, "gradient": gradients.get(node)}
+                _describe(name, both, _NAMED, names, results)
+        moments = _parameter_values(traced, gradients)
         for name, handle in held.items():
             if name in wanted:
                 _describe(name, moments(handle), _PARAMETER, names, results)
@@ -128,13 +136,27 @@ def _output(members: Sequence[Node]) -> Node:
     return next(node for node in reversed(members) if node not in inside)
 
 
-def _parameter_values(traced: Traced) -> Callable[[Any], dict[str, Node | None]]:
+def _named_values(traced: Traced, taken: set[str]) -> dict[str, Node]:
+    """The computed values that the user's code has named, in order."""
+    inputs = set(traced.graph.inputs)
+    return {
+        node.name: node
+        for node in traced.graph.nodes()
+        if node.name and node not in inputs and node.name not in taken
+        and node.inputs and hasattr(node.aval, "dtype") and node.dtype.is_float
+    }  # fmt: skip
+
+
+def _gradients(traced: Traced) -> dict[Node, Node]:
+    """The whole gradient by each value: the last node that is a part of it."""
+    return {target: node for node in traced.graph.nodes() for target in node.wrt}
+
+
+def _parameter_values(
+    traced: Traced, gradients: Mapping[Node, Node]
+) -> Callable[[Any], dict[str, Node | None]]:
     """For a handle the nodes of its value, its gradient and its value after the step."""
     graph = traced.graph
-    gradients: dict[Node, Node] = {}
-    for node in graph.nodes():
-        for target in node.wrt:
-            gradients[target] = node
     values = {
         id(handle): graph.inputs[traced.arguments + k] for k, handle in enumerate(traced.captured)
     }
@@ -179,6 +201,7 @@ _OUTPUT: _Statistics = {
     "std": (_std, ("value",)),
     "zeros": (_zeros, ("value",)),
 }
+_NAMED: _Statistics = {**_OUTPUT, "gradient_norm": (_norm, ("gradient",))}
 _PARAMETER: _Statistics = {
     "mean": (_mean, ("value",)),
     "std": (_std, ("value",)),
@@ -189,13 +212,12 @@ _PARAMETER: _Statistics = {
 
 def _describe(
     name: str,
-    given: Node | Mapping[str, Node | None],
+    values: Mapping[str, Node | None],
     statistics: _Statistics,
     names: list[tuple[str, str]],
     results: list[Node],
 ) -> None:
     """Add the statistics of a value, those that can be made of what there is."""
-    values = {"value": given} if isinstance(given, Node) else given
     for statistic, (make, needed) in statistics.items():
         nodes: Iterable[Node | None] = [values.get(each) for each in needed]
         if all(node is not None and node.dtype.is_float for node in nodes):

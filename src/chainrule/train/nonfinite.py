@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,23 +18,12 @@ import numpy as np
 from .. import autodiff
 from ..config import set_state
 from ..errors import NonFiniteError
-from ..graph.node import INPUT, Node
 from ..io.arrays import Array
 from ..tensor import Tensor
+from ..tensor._nonfinite import HINT, describe, find_origin
 from .course import LOOKS, Course, Outcome, Plan
 
 SNAPSHOT_SECONDS = 1.0  # between two copies of the state
-
-_HINTS = {
-    "log": "keep its input above 0, for example (x + 1e-8).log(), or use a loss of logits",
-    "log1p": "keep its input above -1",
-    "div": "keep the divisor away from 0, for example x / (y + 1e-8)",
-    "exp": "large inputs overflow: subtract their maximum, or use softmax and losses of logits",
-    "expm1": "large inputs overflow: bound them",
-    "sqrt": "keep its input at 0 or above, and above 0 where its slope is needed",
-    "pow": "the slope of a small power at 0 is infinite: add a small number first",
-}
-_HINT = "lower the learning rate, scale the inputs, or clip gradients: Trainer(..., clip=1.0)"
 
 
 class CheckedRunner:
@@ -151,84 +140,20 @@ class CheckedRunner:
         end = "  The model holds the weights from before that step."
         if origin is None:
             return f"{place} is the first after which a weight is not finite.\n" + self._update(end)
-        return f"{what} at {place}.\n{describe(origin, names, rows)}\n{end}"
+
+        def where(name: str, bad: Array) -> str | None:
+            if name not in ("the inputs", "the target"):
+                return None
+            return (
+                f"  where: example {int(rows[bad[0]])} of the training data\n"
+                "  fix: fill or leave out missing values before the training"
+            )
+
+        return f"{what} at {place}.\n{describe(origin, names, where=where)}\n{end}"
 
     def _update(self, end: str) -> str:
         rates = ", ".join(f"{group['lr']:g}" for group in self._optimizer.param_groups)
         return (
             f"  the loss and its gradients are finite, so the update made it: "
-            f"{type(self._optimizer).__name__} with learning rate {rates}\n  fix: {_HINT}\n{end}"
+            f"{type(self._optimizer).__name__} with learning rate {rates}\n  fix: {HINT}\n{end}"
         )
-
-
-def find_origin(node: Node) -> Node | None:
-    """The node that made what is not finite in `node`: itself not finite, its inputs all finite.
-
-    Returns:
-        None where `node` is finite.
-
-    Example:
-        >>> import chainrule as cr
-        >>> with cr.record():
-        ...     y = cr.tensor([0.0, 1.0]).log().sum() * 2.0
-        >>> find_origin(y.node).op.name
-        'log'
-    """
-    if is_finite(node):
-        return None
-    while True:
-        worse = next((source for source in node.inputs if not is_finite(source)), None)
-        if worse is None:
-            return node
-        node = worse
-
-
-def is_finite(node: Node) -> bool:
-    """Whether all values of a node are finite; whole numbers are."""
-    return not node.dtype.is_float or bool(np.isfinite(node.value()).all())
-
-
-@dataclass(frozen=True)
-class _Range:
-    """What is said of an input."""
-
-    label: str
-    node: Node
-
-    def __str__(self) -> str:
-        value = np.asarray(self.node.value())
-        shape = f"{self.node.dtype.name}{list(value.shape)}"
-        if not value.size:
-            return f"{self.label}: {shape}, empty"
-        low, high = value.min(), value.max()
-        span = f"{low:.6g}" if low == high else f"from {low:.6g} to {high:.6g}"
-        return f"{self.label}: {shape}, {span}"
-
-
-def describe(origin: Node, names: dict[Node, str], rows: Array) -> str:
-    """The node in words: what it is, where it was made, what it was given, what may help."""
-    bad = np.argwhere(~np.isfinite(np.atleast_1d(origin.value())))
-    if origin.op is INPUT:
-        name = names.get(origin, "a value from outside of the step")
-        lines = [f"  first: {name} hold{'' if name.endswith('s') else 's'} {len(bad)} such numbers"]
-        if name in ("the inputs", "the target"):
-            lines.append(f"  where: example {int(rows[bad[0][0]])} of the training data")
-            lines.append("  fix: fill or leave out missing values before the training")
-        return "\n".join(lines)
-    filled = np.atleast_1d(origin.value())[tuple(bad[0])]
-    lines = [
-        f"  first: {origin.op.name} gives {filled} in {len(bad)} of {origin.size} numbers, "
-        "from inputs that are finite"
-    ]
-    of = origin.wrt[0] if origin.wrt else None
-    if of is not None:
-        lines.append(f"  it is part of the gradient of {names.get(of) or of.name or of.op.name}")
-    layer = f"layer '{origin.scope}'" if origin.scope else "outside of any layer"
-    line = f', "{origin.line[0]}", line {origin.line[1]}' if origin.line is not None else ""
-    lines.append(f"  where: {layer}{line}")
-    for source in origin.inputs:
-        lines.append(
-            f"  input {_Range(names.get(source) or source.name or source.op.name, source)}"
-        )
-    lines.append(f"  fix: {_HINTS.get(origin.op.name, _HINT)}")
-    return "\n".join(lines)

@@ -16,7 +16,7 @@ from ...graph.node import Node
 from .explain import explain
 from .lower.buffers import Buffer, buffer_for
 from .lower.driver import TABLE, TABLE_ENTRIES, write_single
-from .lower.plan import prepare
+from .lower.plan import Planned, prepare
 from .machine import Built, Workshop
 from .profile import Profile, profile
 
@@ -32,6 +32,7 @@ def compile_graph(
     threads: int | None = None,
     state: Sequence[tuple[int, int]] = (),
     lasting: Collection[int] = (),
+    look: Graph | None = None,
     guards: bool | None = None,
 ) -> Program:
     """Compile a graph into one native function.
@@ -44,6 +45,8 @@ def compile_graph(
             and is not among the arrays of a call; its output is read by :meth:`Program.read`.
         lasting: positions of inputs that stay the same array for many calls, and are read where
             they lie however small they are.
+        look: another graph of the same inputs, for :meth:`Program.look`; it shares the first one's
+            kernels and memory.
         guards: whether to look for writes outside of arrays after each task, a debug mode; None: as
             ``CHAINRULE_GUARDS`` in the environment says.
 
@@ -65,15 +68,35 @@ def compile_graph(
         [array([1., 1., 1.], dtype=float32)]
     """
     workshop = Workshop(threads, guards)
-    started = time.perf_counter()
-    prepared, rewrites = prepare(graph, set(range(len(graph.outputs))))
-    workshop.add_time("simplify", started)
     replaced = dict(state)
     inputs = [
         _input_buffer(node, k, k in replaced or workshop.guarded, k in lasting)
         for k, node in enumerate(graph.inputs)
     ]
     leaves = dict(zip(graph.inputs, inputs, strict=True))
+    parts = [_plan(workshop, graph, leaves, state)]
+    if look is not None:
+        parts.append(_plan(workshop, look, leaves, ()))
+    outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
+    inside = [buffer for buffer in inputs if buffer.pointer is None]
+    none = [0] * len(parts)
+    planned = [part for part, _ in parts]
+    kept = [buffer for _, results in parts for buffer in results]
+    write_single(workshop.module)
+    built = workshop.build(planned, none, none, inside, 0, outside, [], kept)
+    return Program(built, inputs, [results for _, results in parts], [k for k, _ in state])
+
+
+def _plan(
+    workshop: Workshop,
+    graph: Graph,
+    leaves: dict[Node, Buffer],
+    state: Sequence[tuple[int, int]],
+) -> tuple[Planned, list[Buffer]]:
+    """Plan one graph; also where its results lie."""
+    started = time.perf_counter()
+    prepared, rewrites = prepare(graph, set(range(len(graph.outputs))))
+    workshop.add_time("simplify", started)
     updates = [(graph.inputs[source], prepared.outputs[output]) for source, output in state]
     written = {output for _, output in state}
     asked = prepared.outputs[: len(graph.outputs)]  # behind them are the checks of indices
@@ -83,12 +106,7 @@ def compile_graph(
         if k not in written
     }
     planned = workshop.plan(prepared, rewrites, graph, leaves, updates, results)
-    outputs = [results[node] for k, node in enumerate(asked) if k not in written]
-    outside = {buffer.pointer: k for k, buffer in enumerate(inputs) if buffer.pointer}
-    inside = [buffer for buffer in inputs if buffer.pointer is None]
-    write_single(workshop.module)
-    built = workshop.build([planned], [0], [0], inside, 0, outside, [], outputs)
-    return Program(built, inputs, outputs, [source for source, _ in state])
+    return planned, [results[node] for k, node in enumerate(asked) if k not in written]
 
 
 def _input_buffer(node: Node, number: int, resident: bool, lasting: bool) -> Buffer:
@@ -113,7 +131,7 @@ class Program:
         self,
         built: Built,
         inputs: Sequence[Buffer],
-        outputs: Sequence[Buffer],
+        outputs: Sequence[Sequence[Buffer]],
         state: Sequence[int],
     ) -> None:
         self._built = built
@@ -124,10 +142,12 @@ class Program:
         self.reads = 0
         arena = built.arena
         self._places = [None if b.pointer else b.view(arena) for b in inputs]
-        self._results = [buffer.view(arena) for buffer in outputs]
+        self._results, *seen = ([buffer.view(arena) for buffer in each] for each in outputs)
         self._table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].data.cast("q")
         self._held: dict[int, Array] = {}  # what the table points to must stay alive
-        self._run = built.repeat(np.zeros(1, np.int32))
+        self._seen = seen[0] if seen else []
+        self._variant = np.zeros(1, np.int32)  # read at each run: which of the graphs
+        self._run = built.repeat(self._variant)
 
     @property
     def compile_seconds(self) -> float:
@@ -171,6 +191,15 @@ class Program:
         self._run()
         return [result.copy() for result in self._results]
 
+    def look(self) -> list[Array]:
+        """Run the graph that only looks; arrays, one for each of its outputs. Hold the lock."""
+        self._variant[0] = 1
+        try:
+            self._run()
+        finally:
+            self._variant[0] = 0
+        return [result.copy() for result in self._seen]
+
     def write(self, number: int, array: Array) -> bool:
         """Give one input its value, which it keeps until it is given another.
 
@@ -193,12 +222,16 @@ class Program:
 
     def read(self, number: int) -> Array:
         """A copy of the present value of an input that is state."""
+        with self.lock:
+            self.reads += 1
+            return self.view(number).copy()
+
+    def view(self, number: int) -> Array:
+        """The present value of an input that is state, where it lies. Hold the lock."""
         place = self._places[number]
         if place is None:
             raise ShapeError(f"input {number} is not state of this program")
-        with self.lock:
-            self.reads += 1
-            return place.copy()
+        return place
 
     def explain(self) -> str:
         """What was fused, which kernels run, how much memory and time it takes."""
