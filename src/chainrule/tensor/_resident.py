@@ -70,7 +70,9 @@ class _Settled:
 
     def holds(self, program: Program) -> bool:
         """Whether nothing was changed, unpacked or held on to since."""
-        if program.reads != self._reads or list(map(_references, self._held)) != self._counts:
+        if program.reads != self._reads:
+            return False
+        if self._held and list(map(_references, self._held)) != self._counts:
             return False
         for handle, node in self._pairs:  # noqa: SIM110 - a generator takes twice the time
             if handle._node is not node:
@@ -131,9 +133,10 @@ class Resident(Runner):
 
     def again(self, tensors: Sequence[Tensor]) -> Any:
         """Run it on other arguments; quickly where nobody has touched what it rebinds."""
-        with self.program.lock:
+        program = self.program
+        with program.lock:
             self._give(tensors)
-            if not self._settled.holds(self.program):
+            if not self._settled.holds(program):
                 if not self.fits():
                     return UNFIT
                 self._take()

@@ -143,6 +143,7 @@ class Program:
         arena = built.arena
         self._places = [None if b.pointer else b.view(arena) for b in inputs]
         self._results, *seen = ([buffer.view(arena) for buffer in each] for each in outputs)
+        self._only = self._results[0] if len(self._results) == 1 else None
         self._table = arena[TABLE : TABLE + 8 * TABLE_ENTRIES].data.cast("q")
         self._held: dict[int, Array] = {}  # what the table points to must stay alive
         self._seen = seen[0] if seen else []
@@ -189,6 +190,8 @@ class Program:
     def run(self) -> list[Array]:
         """Run the graph on what was written; arrays as a call gives them. Hold the lock."""
         self._run()
+        if self._only is not None:
+            return [self._only.copy()]
         return [result.copy() for result in self._results]
 
     def look(self) -> list[Array]:
