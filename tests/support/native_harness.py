@@ -43,9 +43,14 @@ class Guarded:
 
 
 class Compiled:
-    """A kernel that can be called with arrays."""
+    """A kernel that can be called with arrays; ``rewrite`` may change its text first."""
 
-    def __init__(self, make: Callable[[Module], Kernel], target: Target = HOST) -> None:
+    def __init__(
+        self,
+        make: Callable[[Module], Kernel],
+        target: Target = HOST,
+        rewrite: Callable[[str], str] = str,
+    ) -> None:
         module = Module(target)
         self.kernel = kernel = make(module)
         pointers = len(kernel.pointers)
@@ -56,7 +61,7 @@ class Compiled:
         *extents, start, stop = entry.params[pointers:]
         kernel.call(entry, entry.params[:pointers], extents, start, stop)
         entry.ret()
-        self.text = module.text()
+        self.text = rewrite(module.text())
         self.machine = jit.compile(self.text, target)
         kinds = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * numbers
         self._entry = ctypes.CFUNCTYPE(None, *kinds)(self.machine.address("entry"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ...errors import EngineError, ShapeError
 from ...graph.node import Node
 from ..program import Step
 from .explain import explain
+from .lower.ahead import Gathered, gathered
 from .lower.buffers import Buffer, buffer_for
 from .lower.driver import STOP, TABLE_ENTRIES
 from .lower.gathers import data_buffer, gather_task
@@ -86,6 +88,8 @@ class _Planner:
 
     def build(self) -> Built:
         """Plan all variants and compile them."""
+        training = [step for step in self.steps if _trains(step)]
+        self.usual = max(_rows(step) for step in training or self.steps)
         planned = [self._plan(step) for step in self.steps]
         rows = [0 if step.peeks else _rows(step) for step in self.steps]
         outside = {source.pointer or "": k for k, source in enumerate(self.sources)}
@@ -97,6 +101,11 @@ class _Planner:
             max(len(step.scalars) for step in self.steps),
             outside,
             self.data,
+            # A step's kernels read as many of the next indices as the usual step has.
+            asks=[
+                int(count >= self.usual and each.asks)
+                for count, each in zip(rows, planned, strict=True)
+            ],
         )
 
     def _shared(self, number: int, node: Node) -> Buffer:
@@ -133,7 +142,18 @@ class _Planner:
             if output in owned
         ]
         sums = [prepared.outputs[output] for output in step.sums]
-        return self.workshop.plan(prepared, rewrites, graph, leaves, updates, {}, first, sums)
+        gathers = self._gathered(step)
+        return self.workshop.plan(
+            prepared, rewrites, graph, leaves, updates, {}, first, sums, gathers
+        )
+
+    def _gathered(self, step: Step) -> Gathered | None:
+        """The largest rows that a step gathers, if they are worth asking for a step ahead."""
+        sources = self.sources[step.data : step.data + len(step.batch)]
+        if not sources:
+            return None
+        largest = max(sources, key=lambda each: prod(each.shape[1:]) * each.dtype.itemsize)
+        return gathered(largest, _rows(step), self.usual, self.workshop.module.target)
 
     def _gather(self, node: Node, number: int, leaves: dict[Node, Buffer]) -> Task:
         leaves[node] = buffer_for(node, node.name or f"batch {number}")
@@ -155,6 +175,10 @@ def _number(number: int, node: Node) -> Buffer:
 
 def _changes(step: Step, source: int, output: int) -> bool:
     return output >= 0 and step.graph.outputs[output] is not step.graph.inputs[source]
+
+
+def _trains(step: Step) -> bool:
+    return not step.peeks and any(_changes(step, *each) for each in step.state)
 
 
 def _rows(step: Step) -> int:

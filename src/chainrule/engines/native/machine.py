@@ -18,6 +18,7 @@ from .emit.driver import LATE
 from .emit.ir import Module
 from .kernels.common import Kernel
 from .linger import Lingering
+from .lower.ahead import Gathered
 from .lower.arena import (
     Layout,
     allocate,
@@ -258,6 +259,7 @@ class Workshop:
         self.kernels: dict[Any, Kernel] = {}
         self.seconds: dict[str, float] = {}
         self.outside: Mapping[str, int] = {}
+        self.asks: Sequence[int] = ()
         self._timed: tuple[jit.Machine, dict[Task | None, int]] | None = None
 
     def add_time(self, stage: str, started: float) -> None:
@@ -274,6 +276,7 @@ class Workshop:
         results: Mapping[Node, Buffer],
         first: Iterable[Task] = (),
         sums: Sequence[Node] = (),
+        gathered: Gathered | None = None,
     ) -> Planned:
         """Plan one prepared step; see :func:`.lower.plan.plan`."""
         phases, buffers, fusion, late = plan(
@@ -287,6 +290,7 @@ class Workshop:
             first,
             sums,
             self.seconds,
+            gathered,
         )
         return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()), late)
 
@@ -300,8 +304,10 @@ class Workshop:
         outside: Mapping[str, int],
         data: list[Array],
         results: Iterable[Buffer] = (),
+        asks: Sequence[int] = (),
     ) -> Built:
         """Lay the memory out, write the module and compile it."""
+        self.asks = asks
         started = time.perf_counter()
         threads = self._threads(planned)
         kept = kept_buffers([*state, *results], planned)
@@ -312,7 +318,7 @@ class Workshop:
         self.outside = outside
         checked = any(each.checks for each in planned)
         names = _names("step", planned)
-        loop = LoopCode(names, rows, sums, numbers, threads > 1, checked)
+        loop = LoopCode(names, rows, sums, numbers, threads > 1, checked, asks)
         self._write(planned, layout, loop, {})
         text = self.module.text()
         self.add_time("emit", started)
@@ -387,7 +393,14 @@ class Workshop:
         names = _names("timed", built.planned)
         checked = bool(built.checks)
         loop = LoopCode(
-            names, built.rows, built.sums, built.numbers, built.threads > 1, checked, "run.timed"
+            names,
+            built.rows,
+            built.sums,
+            built.numbers,
+            built.threads > 1,
+            checked,
+            self.asks,
+            "run.timed",
         )
         self._write(built.planned, built.layout, loop, clocks)
         return jit.compile(self.module.text(), self.module.target), clocks

@@ -8,6 +8,7 @@ from ..emit.body import Emitter
 from ..emit.ir import Function
 from ..emit.memory import first_lanes, load_points
 from ..emit.types import PTR, Value, of
+from .ahead import Asking
 from .common import Span, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, over_rows
 from .turns import Block, finish
@@ -22,8 +23,11 @@ def write_broadcast(function: Function, problem: Problem, tile: Tile, by_columns
     a, b = function.params[:2]
     tailing = len(problem.tailing)
     ending = Ending(function, problem, function.params[2 : 2 + tailing])
-    *extents, start, stop = function.params[2 + tailing :]
+    *asked, start, stop = function.params[2 + tailing :]
+    extents = asked[2:] if problem.ahead else asked
     form = Broadcast(function, problem, ending, a, b, extents[-1])
+    if problem.ahead:
+        form.asking = Asking(function, problem.ahead, problem.sizes, asked[:2], by_columns)
     apart = problem.b.strides[1] == 1 and problem.b.strides[0] > tile.columns
     if apart and problem.depth * problem.n * problem.dtype.itemsize > _FAR:
         form.width = tile.columns
@@ -108,6 +112,7 @@ class Broadcast:
         self.type = of(problem.dtype)
         # Columns from one panel to the next, where the panels' lines lie apart.
         self.width = 0
+        self.asking: Asking | None = None
         self._buffer: Value | None = None
         if ending is not None and ending.lines() > LONG_BODY:
             size = function.target.registers * self.lanes
@@ -176,12 +181,16 @@ def accumulate(
     element = form.type.element
     first = function.offset(form.a, function.mul(row, a_row), element)
     panel = function.offset(form.b, function.mul(column, b_column), element)
+    width = sum(span.count for span in pieces)
+    asked = form.asking and form.asking.tile(row, rows, column, width)
 
     def turn(k: Value, sums: list[Value]) -> list[Value]:
         along_a = function.anchor(function.offset(first, function.mul(k, a_depth), element))
         along_b = function.anchor(function.offset(panel, function.mul(k, b_depth), element))
         done = []
         vectors = []
+        if asked:
+            asked.turn(k, problem.depth)
         if ahead:
             function.prefetch(function.offset(along_b, ahead, element))
         for span in pieces:

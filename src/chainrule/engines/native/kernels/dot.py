@@ -9,6 +9,7 @@ from ..emit.ir import Function
 from ..emit.memory import Part, load_points
 from ..emit.shuffle import fold_many, take_lanes
 from ..emit.types import PTR, Value, of
+from .ahead import Asking
 from .common import Operand, Span, power_above, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, dot_lanes
 from .turns import Block, finish
@@ -23,7 +24,7 @@ def write_dot(function: Function, problem: Problem, tile: Tile) -> None:
     a, b = function.params[:2]
     tailing = len(problem.tailing)
     ending = Ending(function, problem, function.params[2 : 2 + tailing])
-    start, stop = function.params[2 + tailing :]
+    start, stop = function.params[-2:]
     width = -(-problem.n // function.target.lanes(problem.dtype)) * function.target.lanes(
         problem.dtype
     )
@@ -99,6 +100,10 @@ class _Dot:
         self.a, self.b = a, b
         self.lanes = dot_lanes(function.target, problem)
         self.type = of(problem.dtype)
+        self.asking: Asking | None = None
+        if problem.ahead:
+            asked = function.params[-4:-2]
+            self.asking = Asking(function, problem.ahead, problem.sizes, asked, False)
 
     def tile(self, row: Value, rows: int, column: Value, columns: int) -> None:
         """``rows`` rows from ``row`` on, ``columns`` columns from ``column`` on."""
@@ -147,6 +152,7 @@ class _Dot:
         first_a = function.offset(self.a, function.mul(row, a_row), element)
         first_b = function.offset(self.b, function.mul(column, b_column), element)
         e = Emitter(function, self.lanes)
+        asked = self.asking and self.asking.tile(row, rows, column, columns)
 
         def turn(k: Value, sums: list[Value], part: Part = None) -> list[Value]:
             at_a = function.anchor(function.offset(first_a, k, element))
@@ -157,6 +163,8 @@ class _Dot:
                 return load_points(e, at, problem.dtype, 1, part)
 
             of_b = [vector(at_b, s * b_column) for s in range(columns)]
+            if asked and part is None:
+                asked.turn(k, problem.depth)
             done = []
             for r in range(rows):
                 of_a = vector(at_a, r * a_row)

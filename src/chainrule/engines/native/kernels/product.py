@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from ..emit.ir import Module
 from ..emit.types import Value
 from . import deep, packed, tiles
+from .ahead import Ahead
 from .broadcast import write_broadcast
 from .common import Body, Kernel, Operand, numbered, parameters
 from .dot import write_dot
@@ -43,6 +44,7 @@ def product(
     bias: Operand | None = None,
     operands: Sequence[Operand] = (),
     body: Body | None = None,
+    ahead: Ahead | None = None,
 ) -> Kernel:
     """Add a kernel for a matrix product whose result goes through a body.
 
@@ -58,12 +60,16 @@ def product(
         bias: what the sums start from, strides along (m, n) with 0 where it repeats.
         operands: what the body takes besides the product, strides along (m, n).
         body: ``body(e, c, *operands)`` returns one value for each output; None stores c.
+        ahead: rows of the next batch to ask memory for; forms that copy panels do not.
 
     Returns:
-        The kernel: pointers a, b, bias if given, operands, outputs, scratch if any. Split along
-        rows it takes the extent k (none in the dot form), along columns m and k.
+        The kernel: pointers a, b, bias if given, operands, outputs, then ``data`` and ``chosen`` if
+        it asks ahead, or scratch if any. Split along rows it takes the extent k (none in the dot
+        form), along columns m and k.
     """
-    problem = Problem(n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth)
+    problem = Problem(
+        n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth, ahead
+    )
     form = choose_form(module, problem)
     names = ["a", "b", *(["bias"] if bias else [])]
     names += [*numbered("in", len(operands)), *numbered("out", len(outputs))]
@@ -71,6 +77,7 @@ def product(
         return packed.add(module, problem, names)
     if form == "deep":
         return deep.add(module, problem, names)
+    names += ["data", "chosen"] if ahead else []
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)
         name = module.shared("dot", parameters(names, ()), lambda f: write_dot(f, problem, tile))

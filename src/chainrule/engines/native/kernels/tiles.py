@@ -16,6 +16,7 @@ from ..emit.memory import load_points, memory_type, store_points
 from ..emit.shuffle import shuffle, take_lanes
 from ..emit.types import Type, Value
 from ..target import Target
+from .ahead import Ahead
 from .common import Body, Bound, Operand, Span, power_above, results
 
 # Independent multiply-adds that keep the units busy.
@@ -46,11 +47,17 @@ class Problem:
     body: Body
     rows: int
     depth: int
+    ahead: Ahead | None = None
 
     @property
     def dtype(self) -> DType:
         """Element type of the sums."""
         return self.a.dtype
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows and columns to expect."""
+        return self.rows, self.n
 
     @property
     def tailing(self) -> list[Operand]:

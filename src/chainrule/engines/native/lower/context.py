@@ -14,6 +14,7 @@ from ..emit.ir import Module
 from ..kernels.common import Kernel
 from ..kernels.rows import Phase
 from ..library import written
+from .ahead import Part
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .formula import Reader, Step, encoded, evaluate, steps_of
@@ -32,6 +33,7 @@ class Context:
         tables: buffers holding 0, 1, 2, ..., by length; shared by all steps.
         kernels: the kernels written so far; shared by all steps.
         late: checks of indices that depend on state written by the step itself.
+        asking: the products that ask memory for the next batch meanwhile.
     """
 
     module: Module
@@ -41,6 +43,7 @@ class Context:
     tables: dict[int, Buffer] = field(default_factory=dict)
     kernels: dict[Any, Kernel] = field(default_factory=dict)
     late: set[Node] = field(default_factory=set)
+    asking: Mapping[Cluster, Part] = field(default_factory=dict)
 
     def table(self, length: int) -> Buffer:
         """The buffer holding 0, 1, ... length - 1."""

@@ -51,16 +51,17 @@ class StepCode:
 
 
 class _Writer:
-    """Writes one step: ``step(arena, indices, sums, numbers, thread, threads)``."""
+    """Writes one step: ``step(arena, indices, next, sums, numbers, thread, threads)``."""
 
     def __init__(self, module: Module, code: StepCode) -> None:
         self.code = code
-        params = [("arena", PTR), ("indices", PTR), ("sums", PTR), ("numbers", PTR)]
+        params = [(name, PTR) for name in ("arena", "indices", "next", "sums", "numbers")]
         params += [("thread", INT64), ("threads", INT64)]
         self.function = module.function(code.name, params)
-        self.arena, indices, sums, numbers, self.thread, self.threads = self.function.params
+        self.arena, indices, after, sums, numbers, *team = self.function.params
+        self.thread, self.threads = team
         self.barrier = barrier(module) if code.threaded else ""
-        self.outside = {"indices": indices, "sums": sums, "numbers": numbers}
+        self.outside = {"indices": indices, "next": after, "sums": sums, "numbers": numbers}
         self.bounds: dict[tuple[int, int], tuple[Value, Value]] = {}
         # The steps of the loops that are being written: number of the step, and its time.
         self.now: dict[Time, tuple[Value, Value]] = {}
@@ -290,6 +291,7 @@ class LoopCode:
         numbers: how many run-time numbers the steps share.
         threaded: whether several threads run.
         checked: whether a step checks indices; the loop ends where one was bad.
+        asks: for each variant 1 if it may ask for the rows of the next step of its kind, else 0.
         name: the loop's name.
     """
 
@@ -299,6 +301,7 @@ class LoopCode:
     numbers: int
     threaded: bool
     checked: bool
+    asks: Sequence[int] = ()
     name: str = "run"
 
 
@@ -329,6 +332,7 @@ def write_loop(module: Module, code: LoopCode) -> None:
     arguments = [
         arena,
         function.offset(indices, row, "i32"),
+        _next_indices(function, code, indices, (plan, steps), (number, row, variant)),
         function.offset(sums, place, "double"),
         _numbers_of(function, code, numbers, turns, number),
         thread,
@@ -369,6 +373,31 @@ def write_single(module: Module) -> None:
     given = [function.load(function.offset(call, 8 * k), kind) for k, kind in enumerate(kinds)]
     function.call("run", [*given, function.i64(0)])
     function.ret()
+
+
+def _next_indices(
+    function: Function,
+    code: LoopCode,
+    indices: Value,
+    plan: tuple[Value, Value],
+    now: tuple[Value, Value, Value],
+) -> Value:
+    """The indices of the step behind this one where it is of the same variant; else null."""
+    null = Value("null", PTR, fixed=True)
+    if not any(code.asks):
+        return null
+    number, row, variant = now
+    # The plan is not read behind its end.
+    last = function.sub(plan[1], 1)
+    after = function.min(function.add(number, 1), last)
+    following = function.load(function.offset(plan[0], after, "i32"), INT32)
+    same = function.compare("eq", following, variant)
+    more = function.compare("lt", number, last)
+    asks = function.compare("ne", _by_variant(function, variant, code.asks), 0)
+    good = function.value(f"and i1 {same.text}, {more.text}", more.type)
+    good = function.value(f"and i1 {good.text}, {asks.text}", more.type)
+    behind = function.add(row, _by_variant(function, variant, code.rows))
+    return function.select(good, function.offset(indices, behind, "i32"), null)
 
 
 def _count(function: Function, code: LoopCode, arena: Value, number: Value, after: Value) -> None:

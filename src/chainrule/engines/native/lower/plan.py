@@ -13,6 +13,7 @@ from ....graph.graph import Graph
 from ....graph.node import Node
 from ..emit.ir import Module
 from ..kernels.common import Kernel
+from .ahead import NEXT, Gathered
 from .buffers import Buffer, Place
 from .checks import Check, is_check
 from .cluster import Cluster, is_computed, reads
@@ -79,6 +80,11 @@ class Planned:
         ]
 
     @property
+    def asks(self) -> bool:
+        """Whether a task asks memory for the rows of the next step."""
+        return any(each.buffer is NEXT for task in self.tasks for each in task.arguments)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of the step."""
         return sum(task.flops for task in self.leaves)
@@ -106,6 +112,7 @@ def plan(
     first: Iterable[Task] = (),
     sums: Sequence[Node] = (),
     seconds: dict[str, float] | None = None,
+    gathered: Gathered | None = None,
 ) -> tuple[list[list[Task]], Buffers, Fusion, set[Node]]:
     """Plan a prepared graph.
 
@@ -120,6 +127,7 @@ def plan(
         first: tasks that fill inputs.
         sums: nodes of one element that the step reports.
         seconds: filled with the time of each stage.
+        gathered: the rows that the step gathers, to be asked for a step ahead.
     """
     clock = _Clock(seconds)
     fusion = fuse(graph)
@@ -131,8 +139,10 @@ def plan(
     late = _checks_first(fusion, after, [fusion.owner[output] for output in in_place.values()])
     buffers = lay_buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
-    context = Context(module, buffers, fusion.inline, needed, tables, kernels, late)
-    tasks = [*first, *lower_all(context, _ordered(clusters, after))]
+    order = _ordered(clusters, after)
+    asking = gathered.parts(module.target, order) if gathered else {}
+    context = Context(module, buffers, fusion.inline, needed, tables, kernels, late, asking)
+    tasks = [*first, *lower_all(context, order)]
     for source, output in updates:
         if in_place.get(source) is not output:
             tasks.append(_copy(context, source, output))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ....graph.node import Node
+from ..kernels.ahead import Ahead
 from ..kernels.common import Kernel, Operand
 from ..kernels.deep import depth_class
 from ..kernels.product import product
@@ -132,9 +133,12 @@ class _Product:
         rows *= prod(batch[d] for d in stacked)
         return replace(self, sizes=(rows, columns, depth), stacked=tuple(stacked))
 
-    def kernel(self, context: Context, anchor: Node, behind: Points) -> Kernel:
+    def kernel(
+        self, context: Context, anchor: Node, behind: Points, ahead: Ahead | None = None
+    ) -> Kernel:
         """The kernel of the product and of what is behind it."""
         rows, columns, depth = self.sizes
+        asked = {"ahead": ahead} if ahead else {}
         return context.kernel(
             product,
             (behind.code(anchor), self.class_of_sizes),
@@ -145,6 +149,7 @@ class _Product:
             operands=[operand(place, self.axes) for place in behind.places],
             outputs=[_stored(place, self.axes) for place in behind.targets],
             body=behind.body(anchor),
+            **asked,
         )
 
 
@@ -167,8 +172,14 @@ def lower_product(context: Context, cluster: Cluster) -> list[Task]:
         (rows_axis, columns_axis),
     )
     chosen, behind = _merged(context, cluster, anchor, given)
-    kernel = chosen.kernel(context, anchor, behind)
-    return [_task(cluster, anchor, chosen, behind, kernel)]
+    part = context.asking.get(cluster)
+    ahead = part.ahead(*chosen.sizes[:2]) if part else None
+    kernel = chosen.kernel(context, anchor, behind, ahead)
+    task = _task(cluster, anchor, chosen, behind, kernel)
+    if part and "chosen" in kernel.pointers:
+        task.arguments += part.arguments()
+        task.label += ", next batch asked for"
+    return [task]
 
 
 def _merged(
