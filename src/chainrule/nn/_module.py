@@ -394,7 +394,8 @@ class Module:
         if not isinstance(mode, bool):
             raise ModuleError(f"train(mode) takes True or False, a {type(mode).__name__} was given")
         for module in self.modules():
-            module.training = mode
+            if module.training is not mode:
+                module.training = mode
         return self
 
     def eval(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from dataclasses import dataclass
@@ -59,9 +60,15 @@ class Examples:
             spread = np.unique(np.linspace(0, count - 1, _FINGERPRINT_ROWS).astype(np.int64))
         chosen = spread if self.rows is None else self.rows[spread]
         for array in self.arrays:
-            digest.update(f"{count} {array.shape[1:]} {array.dtype}".encode())
+            digest.update(f"{count} {array.shape[1:]} {_text(array.dtype)}".encode())
             digest.update(np.ascontiguousarray(array[chosen]).tobytes())
         return digest.hexdigest()
+
+
+@functools.cache
+def _text(dtype: np.dtype[Any]) -> str:
+    """NumPy takes microseconds to write a dtype."""
+    return str(dtype)
 
 
 def as_array(part: Any, floating: DType) -> Array:

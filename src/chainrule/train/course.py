@@ -159,6 +159,8 @@ class Course:
     def epochs(self, orders: Array) -> Plan:
         """Whole epochs, of these orders."""
         count = len(orders)
+        if count == 1:
+            return self.part(orders[0], 0, len(self))
         return Plan(
             np.ascontiguousarray(orders).reshape(-1),
             np.tile(self.variants, count),

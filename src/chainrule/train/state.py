@@ -12,6 +12,7 @@ from ..tensor._random import default_generator
 from .checkpoint import Tree
 
 FORMAT = 1
+_ATOMS = frozenset((int, float, bool, str, type(None)))
 
 
 def collect_state(model: Any, optimizer: Any) -> Tree:
@@ -66,6 +67,8 @@ def plain(content: Any) -> Any:
         >>> plain({"step": Tensor([1.0])})
         {'step': array([1.], dtype=float32)}
     """
+    if type(content) in _ATOMS:
+        return content
     if isinstance(content, Tensor):
         array: Array = content.detach().numpy().copy()
         return array

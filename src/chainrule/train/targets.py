@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
+from ..tensor._handle import array_leaf
 from .examples import Examples
 
 
@@ -40,4 +41,4 @@ def check_targets(loss: Any, output_shape: tuple[int, ...] | None, *sets: Exampl
         if examples is not None and len(examples) > 0 and examples.in_memory:
             targets = examples.arrays[-1]
             chosen = targets if examples.rows is None else targets[examples.rows]
-            check((len(chosen), *output_shape[1:]), Tensor(chosen))
+            check((len(chosen), *output_shape[1:]), Tensor(array_leaf(chosen)))

@@ -205,6 +205,8 @@ class _Reach:
             for step in steps
         ]
         self._lengths = np.array([min(each, default=0) for each in lengths])
+        self._shortest = int(self._lengths.min())
+        self._looks = bool((self._takes < self._reads).any())
 
     def check(self, rows: Array, plan: Array) -> None:
         """Refuse a plan that takes more rows than are given, or rows that the data do not have.
@@ -214,7 +216,7 @@ class _Reach:
         """
         if not plan.size:
             return
-        if not 0 <= int(plan.min()) <= int(plan.max()) < len(self._reads):
+        if plan.view(np.uint32).max() >= len(self._reads):  # negative numbers are large ones there
             raise ShapeError(
                 f"the plan names a step that does not exist; there are {len(self._reads)}"
             )
@@ -227,8 +229,9 @@ class _Reach:
 
     def _needed(self, plan: Array, counts: Array) -> int:
         """How many rows the plan reads."""
-        looks = np.flatnonzero((self._takes < self._reads) & (counts > 0))
-        for variant in looks:
+        if not self._looks:
+            return int(counts @ self._takes)
+        for variant in np.flatnonzero((self._takes < self._reads) & (counts > 0)):
             # A step that only looks reads rows of the steps after it, of the next one as a rule.
             places = np.flatnonzero(plan == variant)
             after = plan[np.minimum(places + 1, plan.size - 1)]
@@ -238,6 +241,8 @@ class _Reach:
         return int(counts @ self._takes)
 
     def _check_range(self, rows: Array, plan: Array, used: Array) -> None:
+        if rows.view(np.uint32).max() < self._shortest:
+            return
         low, high = int(rows.min()), int(rows.max())
         short, long = int(self._lengths[used].min()), int(self._lengths[used].max())
         if low >= 0 and high < short:

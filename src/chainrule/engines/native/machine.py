@@ -27,7 +27,7 @@ from .lower.arena import (
     lay_out,
     refuse_too_large,
 )
-from .lower.buffers import Buffer
+from .lower.buffers import Buffer, address_of
 from .lower.checks import raise_for
 from .lower.driver import (
     DONE,
@@ -92,9 +92,10 @@ class Built:
     def bind(self, data: list[Array]) -> None:
         """Read other data from now on; shapes and dtypes are those of the first data."""
         self.data = data
-        table = self.arena[TABLE:]
-        for number, array in enumerate(data):
-            table[8 * number : 8 * number + 8].view(np.int64)[0] = array.ctypes.data
+        if data:
+            table = _words_at(self.arena, TABLE, len(data))
+            for number, array in enumerate(data):
+                table[number] = address_of(array)
 
     def twin(self) -> Built:
         """The same code and data with memory of its own, which begins as this one is."""
@@ -171,7 +172,7 @@ class Built:
             return watched
         nothing = np.zeros(1, np.float64)
         arrays = (self.arena, steps, steps, nothing, nothing, steps)
-        places = [array.ctypes.data for array in arrays]
+        places = [address_of(array) for array in arrays]
         call = np.array([*places, steps.size, 1], np.int64)
         single = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.machine.address("single"))
         entered: Callable[[], Any] = functools.partial(single, call.ctypes.data)
@@ -237,7 +238,7 @@ class Built:
             part of the time that the members were let run.
         """
         self.arena[LATE : LATE + 4] = 0
-        places = (array.ctypes.data for array in (self.arena, *arrays))
+        places = map(address_of, (self.arena, *arrays))
         share = self._teams[threads](*places, arrays[1].size, threads, pinned=self._pace.pinned)
         return int(self._words()[-1]), share
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -14,7 +13,7 @@ from ...errors import DTypeError, ShapeError
 from ...graph.graph import Graph
 from ...graph.node import Node
 from .explain import explain
-from .lower.buffers import Buffer, buffer_for
+from .lower.buffers import Buffer, address_of, buffer_for
 from .lower.driver import TABLE, TABLE_ENTRIES, write_single
 from .lower.plan import Planned, prepare
 from .machine import Built, Workshop
@@ -220,7 +219,7 @@ class Program:
             return False
         held = np.ascontiguousarray(array)
         self._held[number] = held
-        self._table[number] = _address(held)
+        self._table[number] = address_of(held)
         return held is array
 
     def read(self, number: int) -> Array:
@@ -262,14 +261,6 @@ class Program:
     def llvm_ir(self) -> str:
         """The whole module in LLVM's language."""
         return self._built.machine.ir
-
-
-def _address(array: Any) -> int:
-    """Where a contiguous array lies."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
-    except (TypeError, ValueError):  # one that may not be written to, or without elements
-        return int(array.ctypes.data)
 
 
 def _check(buffer: Buffer, array: Array) -> None:

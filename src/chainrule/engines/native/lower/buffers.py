@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,14 @@ from ....graph.node import Node
 from .views import dense
 
 ALIGNMENT = 64
+
+
+def address_of(array: Any) -> int:
+    """Where a contiguous array lies, in a third of the time that NumPy takes to say it."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # one that may not be written to, or without elements
+        return int(array.ctypes.data)
 
 
 @dataclass(eq=False)
