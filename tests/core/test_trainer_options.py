@@ -11,7 +11,15 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.errors import DataError, NonFiniteError, OptionError, ShapeError
-from chainrule.train import Callback, EarlyStopping, ModelCheckpoint, Trainer, View
+from chainrule.train import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    Trainer,
+    View,
+    nonfinite,
+    session,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3)).astype(np.float32)
@@ -389,6 +397,41 @@ def test_a_nan_of_a_gradient_is_found(engine: str) -> None:
     assert "the loss is finite, and the gradient of " in text
     assert "it is part of the gradient of" in text
     assert "layer '1'" in text
+
+
+@pytest.mark.parametrize("engine", ["numpy", "native"])
+def test_a_weight_that_no_loss_shows_is_found_though_it_is_looked_at_late(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(3, 1)
+            self.w = nn.Parameter(cr.ones(2))
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x) + cr.where(self.w.detach() == 7.0, self.w, 0.0 * x[0, 0]).sum()
+
+    def fit(share: float) -> tuple[str, float]:
+        monkeypatch.setattr(nonfinite, "SHARE", share)
+        cr.manual_seed(0)
+        model = Hidden()
+        groups = [
+            {"params": model.inner.parameters(), "weight_decay": 0.0},
+            {"params": [model.w], "weight_decay": 3e6},  # it doubles in each step
+        ]
+        optimizer = cr.optim.SGD(groups, lr=1e-6)
+        trainer = Trainer(model, nn.MSELoss(), optimizer, engine=engine, seed=0, check="nan")
+        with pytest.raises(NonFiniteError) as caught:
+            trainer.fit((X, Z), epochs=60, batch_size=5)
+        return str(caught.value), abs(model.w[0].item())
+
+    monkeypatch.setattr(session, "MOST_STEPS", 3)  # many chunks
+    for share in (1e-9, 1e9):
+        text, value = fit(share)
+        assert text.startswith("step 107 (epoch 26) ")
+        assert "is the first after which a weight is not finite" in text
+        assert value == 2.0**107
 
 
 def test_without_the_check_the_run_says_when_it_was_lost() -> None:

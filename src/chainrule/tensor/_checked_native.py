@@ -1,8 +1,8 @@
 """``cr.compile(check="nan")`` on the native engine, where state stays in the engine's memory.
 
 What a call returns is looked at each time. What it changes (parameters, moments) is looked at now
-and then, for a hundredth of the time; from a copy of it, made as seldom, the calls since then are
-run again to find the first bad one.
+and then, for a two-hundredth of the time; from a copy of it, made as seldom, the calls since then
+are run again to find the first bad one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ._resident import Resident
 from ._tensor import Tensor
 
 Array = np.ndarray[Any, Any]
-SHARE = 0.01  # of the time that looking at the state, and copying it, may take each
+SHARE = 0.005  # of the time that looking at the state, and copying it, may take each
 COPY_SECONDS = 1.0  # between two copies, unless much is remembered
 MOST_CALLS = 10_000  # that are remembered
 MOST_BYTES = 1 << 26  # of their arguments
@@ -48,7 +48,7 @@ class CheckedResident(Resident):
         self._places = [number for _, number in self._state]
         self._before: list[Array] | None = None  # the state when the journal began
         self._journal: list[tuple[list[Array], tuple[Any, ...]]] = []
-        self._arguments: list[Array] = []
+        self._arguments: Sequence[Tensor] = ()
         self._first = 0  # the number of the journal's first call
         self._bytes = 0
         self._looked = self._copied = -np.inf  # when it may be done again
@@ -74,7 +74,7 @@ class CheckedResident(Resident):
 
     def _give(self, tensors: Sequence[Tensor]) -> None:
         super()._give(tensors)
-        self._arguments = [tensor._node.value() for tensor in tensors]
+        self._arguments = tensors
 
     def _run(self) -> Any:
         self._remember()
@@ -112,9 +112,11 @@ class CheckedResident(Resident):
                 ended = time.monotonic()
                 self._copied = ended + max(COPY_SECONDS, (ended - done) / SHARE)
         arrays = []
-        for array in self._arguments:
-            self._bytes += array.nbytes
-            arrays.append(array.copy() if array.nbytes <= _SMALL else array)
+        for tensor in self._arguments:
+            array = tensor._node.value()
+            size = array.nbytes
+            self._bytes += size
+            arrays.append(array.copy() if size <= _SMALL else array)
         self._journal.append((arrays, tuple(self._known)))
 
     def _copy(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..config import STATE
 from ..graph.graph import Graph
 from ..graph.node import CONSTANT, INPUT, Node
 from ..ops.scan import SCAN
@@ -36,10 +38,11 @@ def all_finite(array: Array) -> bool:
     """
     if array.dtype.kind != "f":
         return True
+    if array.size == 1:
+        return math.isfinite(array.item())
     # A sum is finite only if all its terms are; a large one may overflow by itself.
-    with np.errstate(all="ignore"):
-        total = np.add.reduce(array, axis=None)
-    return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
+    total = STATE.ignoring.run(np.add.reduce, array, None)
+    return math.isfinite(total) or bool(np.isfinite(array).all())
 
 
 def find_origin(node: Node, values: Values = Node.value) -> Node | None:

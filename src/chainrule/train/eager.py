@@ -135,6 +135,9 @@ class EagerRunner:
             if tensor.dtype.is_float
         )
 
+    def settle(self) -> None:
+        """Nothing is looked at; see ``nonfinite``."""
+
     def refresh(self) -> None:
         """The user's tensors are what the steps read."""
 

@@ -292,6 +292,7 @@ class NativeRunner:
 
     def __init__(self, traces: Traces, course: Course, threads: int | None) -> None:
         self._course, self._stopped = course, False
+        self._ran = False  # since the tensors held what the loop holds
         self._feed = Feed(course)
         self.compile_seconds = 0.0
         self._compiled = self._prepare(traces, threads)
@@ -359,6 +360,7 @@ class NativeRunner:
         table = np.asarray(numbers, np.float64)
         turns = np.zeros_like(plan.turns) if plan.numbers is None else plan.turns
         parts = []
+        self._ran = True
         for rows, steps in self._feed.pieces(plan):
             variants = plan.variants[steps]
             done, reports = self.loop.reports(rows, variants, table, turns[steps])
@@ -392,10 +394,12 @@ class NativeRunner:
     def sync(self) -> None:
         """Let the user's tensors hold the state that the steps have reached."""
         self._compiled.store()
+        self._ran = False
 
     def snapshot(self) -> list[Any]:
         """The state that the steps have reached, for :meth:`restore`."""
-        self.sync()
+        if self._ran:
+            self.sync()
         return [handle._node for handle in self._compiled.traced.handles]
 
     def restore(self, snapshot: list[Any]) -> None:
@@ -415,6 +419,9 @@ class NativeRunner:
             for place, handle in enumerate(traced.handles)
             if traced.written[place] and handle.dtype.is_float
         )
+
+    def settle(self) -> None:
+        """Nothing is looked at; see ``nonfinite``."""
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""

@@ -1,9 +1,9 @@
 """``check="nan"``: at the first NaN or infinity stop, and say which node made it and from what.
 
-Compiled steps are not checked from inside. Steps after which a loss or a weight is not finite are
-run again, from a copy of the state that is made now and then, to find the first bad one; that one
-is then run eagerly, with every value at hand, and followed back from what is not finite to what
-still was.
+Compiled steps are not checked from inside. All losses are looked at, and weights now and then, and
+before they are written anywhere. Then the steps since the last copy of the state are run again to
+find the first bad one; that one is run eagerly, with every value at hand, and followed back from
+what is not finite to what still was.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ from ..tensor._nonfinite import HINT, describe, find_origin
 from .course import LOOKS, Course, Outcome, Plan
 
 SNAPSHOT_SECONDS = 1.0  # between two copies of the state
+SHARE = 0.005  # of the time that looking at the state, and copying it, may take each
+_OTHER = (
+    "a loss or a weight is not finite after {steps} steps or before, and the steps give finite"
+    " numbers when they are run again: the data set gives other examples each time.\n"
+    "  fix: give arrays, or a data set whose examples stay the same\n"
+    "  The model holds the weights of the second run."
+)
 
 
 class CheckedRunner:
@@ -45,9 +52,10 @@ class CheckedRunner:
         self._model, self._optimizer = model, optimizer
         self._course = course
         self._done = done
-        self._before: Any = None  # the state at some moment, and the plans that were run since
-        self._since: list[Plan] = []
-        self._taken = 0.0
+        self._before: Any = None  # the state at some moment, and the plans that were run since:
+        self._since: list[tuple[Plan, int]] = []  # and how many steps were done before
+        self._copy_after = self._look_after = 0.0  # when that is due again
+        self._looked = True  # since the last steps
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runner, name)
@@ -62,24 +70,45 @@ class CheckedRunner:
         course, runner = self._course, self._runner
         if plan.numbers is None and runner.foresees:
             plan = replace(plan, numbers=np.array([runner.numbers()]), turns=plan.turns * 0)
-        if not runner.foresees or time.monotonic() - self._taken > SNAPSHOT_SECONDS:
-            self._before = None
-        if self._before is None:
+        begun = time.monotonic()
+        if self._before is None or not runner.foresees or begun > self._copy_after:
+            self.settle()
+            begun = time.monotonic()
             self._before, self._since = runner.snapshot(), []
-            self._taken = time.monotonic()
+            ended = time.monotonic()
+            self._copy_after = ended + max(SNAPSHOT_SECONDS, (ended - begun) / SHARE)
         outcome: Outcome = runner.run(plan)
         steps = plan
         if course.every is not None:
             steps = plan.only(course.kinds[plan.variants] != LOOKS)
         steps = steps.head(len(outcome.trained) + len(outcome.checked))
-        if not self._is_finite(outcome):
-            raise self._find(steps)
-        self._since.append(steps)
+        self._since.append((steps, self._done))
+        if not np.isfinite(outcome.trained[:, 0]).all():
+            raise self._find()
         self._done += len(outcome.trained)
+        self._looked = False
+        if not runner.foresees or time.monotonic() > self._look_after:
+            self.settle()
         return outcome
+
+    def settle(self) -> None:
+        """Look at the weights that the steps have reached.
+
+        Raises:
+            NonFiniteError: a step made them not finite.
+        """
+        if self._looked:
+            return
+        begun = time.monotonic()
+        if not self._runner.is_finite():
+            raise self._find()
+        self._looked = True
+        ended = time.monotonic()
+        self._look_after = ended + (ended - begun) / SHARE
 
     def refresh(self) -> None:
         """Take over tensors that the user has changed."""
+        self.settle()
         self._before = None
         self._runner.refresh()
 
@@ -89,15 +118,21 @@ class CheckedRunner:
         finite: bool = self._runner.is_finite()
         return finite
 
-    def _find(self, plan: Plan) -> NonFiniteError:
-        """The error for the first bad step of a chunk; leaves the state before that step."""
-        course = self._course
+    def _find(self) -> NonFiniteError:
+        """The error for the first bad step since the copy; leaves the state before that step."""
+        self._looked = True
+        self._runner.restore(self._before)
         before = self._before
-        if self._since:
-            self._runner.restore(before)
-            for earlier in self._since:
-                self._runner.run(earlier)
+        for plan, done in self._since:
+            if not self._is_finite(self._runner.run(plan)):
+                return self._find_in(plan, before, done)
             before = self._runner.snapshot()
+        self._runner.sync()
+        return NonFiniteError(_OTHER.format(steps=self._done))
+
+    def _find_in(self, plan: Plan, before: Any, done: int) -> NonFiniteError:
+        """The error for the first bad step of a plan."""
+        course = self._course
         ends = np.concatenate([[0], np.cumsum(course.sizes[plan.variants])])
 
         def replay(count: int) -> bool:
@@ -115,7 +150,7 @@ class CheckedRunner:
             plan.go_to(int(plan.turns[good]))
         rows = plan.order[ends[good] : ends[bad]]
         batch = course.examples.gather(rows)
-        number = self._done + int((plan.variants[:good] < course.first_check).sum())
+        number = done + int((plan.variants[:good] < course.first_check).sum())
         place = f"step {number} (epoch {number // course.training})"
         return NonFiniteError(self._examine(batch, rows, place))
 

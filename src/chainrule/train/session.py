@@ -63,6 +63,9 @@ class Runner(Protocol):
     def sync(self) -> None:
         """Let the user's tensors hold the state that the steps have reached."""
 
+    def settle(self) -> None:
+        """Raise for what went wrong with the state and was not seen yet."""
+
     def refresh(self) -> None:
         """Take over tensors that the user has changed since :meth:`sync`."""
 
@@ -127,6 +130,7 @@ class Session:
             ended = self._after_epochs(self._run_chunk())
             self._record()
             self._show()
+        self.runner.settle()
         return "interrupted" if self._stopped else "finished"
 
     def stop(self) -> None:
@@ -252,6 +256,7 @@ class Session:
 
     def write_checkpoint(self) -> None:
         """Write the state at the present step."""
+        self.runner.settle()
         self.publish()
         self.runner.sync()
         self.recorder.write(self.tree(self))
