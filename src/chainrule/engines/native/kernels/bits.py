@@ -18,6 +18,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _WORDS = 4
+_LOW = 0xFFFFFFFF
 
 
 def random_bits(
@@ -55,17 +56,24 @@ def philox(e: Emitter, key: Sequence[Value], block: Value) -> list[Value]:
         key: two words, uint32.
         block: int64 numbers of blocks.
     """
-    low = e.bits("and", block, 0xFFFFFFFF)
-    zero = literal(0, low.type)
-    words = [low, e.bits("lshr", block, 32), zero, zero]
+    words = _counted(e, block)
     keys = [e.cast_to(each, "int64") for each in key]
     for number in range(_ROUNDS):
         if number:
-            keys = [
-                e.bits("and", e.add(k, w), 0xFFFFFFFF) for k, w in zip(keys, _WEYL, strict=True)
-            ]
+            keys = _next_keys(e, keys)
         words = _round(e, words, keys)
     return [e.cast_to(word, "uint32") for word in words]
+
+
+def _counted(e: Emitter, block: Value) -> list[Value]:
+    """The words before the first round, in 64 bits each: the number of the block."""
+    low = e.bits("and", block, _LOW)
+    zero = literal(0, low.type)
+    return [low, e.bits("lshr", block, 32), zero, zero]
+
+
+def _next_keys(e: Emitter, keys: Sequence[Value]) -> list[Value]:
+    return [e.bits("and", e.add(k, w), _LOW) for k, w in zip(keys, _WEYL, strict=True)]
 
 
 def _round(e: Emitter, words: list[Value], keys: list[Value]) -> list[Value]:
@@ -77,9 +85,9 @@ def _round(e: Emitter, words: list[Value], keys: list[Value]) -> list[Value]:
 
     return [
         mixed(second, words[1], keys[0]),
-        e.bits("and", second, 0xFFFFFFFF),
+        e.bits("and", second, _LOW),
         mixed(first, words[3], keys[1]),
-        e.bits("and", first, 0xFFFFFFFF),
+        e.bits("and", first, _LOW),
     ]
 
 
@@ -110,10 +118,15 @@ class _Bits:
         first = function.mul(function.udiv(function.add(start, _WORDS - 1), _WORDS), _WORDS)
         first = function.min(first, stop)
         count = function.udiv(function.sub(stop, first), group)
-        last = function.add(first, function.mul(count, group))
-        function.loop(start, first, 1, [], lambda at, _: self._single(at), guard=True)
+        whole = function.mul(count, group)
+        last = function.add(first, whole)
         function.loop(first, last, group, [], lambda at, _: self._group(at), guard=True)
-        function.loop(last, stop, 1, [], lambda at, _: self._single(at), guard=True)
+
+        def single(at: Value, _: list[Value]) -> None:
+            before = function.compare("lt", at, first)
+            self._single(function.select(before, at, function.add(at, whole)))
+
+        function.loop(start, function.sub(stop, whole), 1, [], single, guard=True)
         function.ret()
 
     def _group(self, at: Value) -> None:
@@ -121,19 +134,30 @@ class _Bits:
         function, lanes = self.function, self.lanes
         e = Emitter(function, lanes)
         block = e.add(function.add(self.counter, function.udiv(at, _WORDS)), e.counting())
-        words = philox(e, self.key, block)
-        for number, bits in enumerate(_interleaved(e, words)):
+        for number, bits in enumerate(_interleaved(e, philox(e, self.key, block))):
             self._finish(lanes, bits, function.add(at, number * lanes))
 
     def _single(self, at: Value) -> None:
         function = self.function
         e = Emitter(function, 0)
-        words = philox(e, self.key, function.add(self.counter, function.udiv(at, _WORDS)))
+        words = self._words(e, function.add(self.counter, function.udiv(at, _WORDS)))
         which = function.urem(at, _WORDS)
         bits = words[0]
         for number in range(1, _WORDS):
             bits = e.select(e.eq(which, number), words[number], bits)
         self._finish(0, bits, at)
+
+    def _words(self, e: Emitter, block: Value) -> list[Value]:
+        """As :func:`philox`, in a loop over the rounds: few elements come here, so that short code,
+        which is compiled sooner, is worth more than fast code."""
+
+        def turn(_: Value, carried: list[Value]) -> list[Value]:
+            words, keys = carried[:_WORDS], carried[_WORDS:]
+            return [*_round(e, words, keys), *_next_keys(e, keys)]
+
+        keys = [e.cast_to(each, "int64") for each in self.key]
+        words = self.function.loop(0, _ROUNDS, 1, [*_counted(e, block), *keys], turn)[:_WORDS]
+        return [e.cast_to(word, "uint32") for word in words]
 
     def _finish(self, lanes: int, bits: Value, at: Value) -> None:
         def index(_: int) -> Value:
