@@ -27,14 +27,16 @@ def merge_columns(fusion: Fusion) -> None:
             groups[cluster.space, cluster.reduced].append(cluster)
     for alike in groups.values():
         alike.sort(key=lambda cluster: fusion.first[cluster])
+        large = {cluster: _large(fusion, cluster) for cluster in alike}
         while alike:
             first = alike.pop(0)
             for second in list(alike):
-                if _fits(fusion, first, second):
+                if large[first] & large[second] and _fits(fusion, first, second):
                     fusion.merge_beside(first, second)
                     alike.remove(second)
                     if second in fusion.first:  # the larger took the smaller in
                         first = second
+                    large[first] = _large(fusion, first)
 
 
 def merge_maxima(fusion: Fusion) -> None:
@@ -55,9 +57,9 @@ def merge_maxima(fusion: Fusion) -> None:
 
 
 def _fits(fusion: Fusion, first: Cluster, second: Cluster) -> bool:
-    """Whether two reductions share what they read and neither waits for the other."""
+    """Whether two reductions are few enough together and neither waits for the other."""
     count = len(first.source_axes) + len(second.source_axes)
-    if count > _MOST or not _large(fusion, first) & _large(fusion, second):
+    if count > _MOST:
         return False
     return not (_follows(fusion, first, second) or _follows(fusion, second, first))
 

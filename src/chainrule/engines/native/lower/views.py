@@ -171,4 +171,6 @@ def axes_under(node: Node, axes: Axes) -> Axes | None:
 def broadcast_axes(source: tuple[int, ...], axes: Axes) -> Axes:
     """Axes of an operand that broadcasts to a node with the given axes."""
     lead = len(axes) - len(source)
+    if not lead and 1 not in source:
+        return axes
     return tuple(None if n == 1 else axes[lead + d] for d, n in enumerate(source))
