@@ -80,19 +80,24 @@ def test_any_size_in_any_number_of_parts(m, n, k, turned_a, turned_b, parts):
 def test_forms():
     assert run(9, 20, 30, False, False, float32)[0].form == "broadcast"
     assert run(9, 20, 30, False, True, float32)[0].form == "dot"
-    assert run(9, 20, 30, True, True, float32)[0].form == "packed"
-    large = run(70, 50, 300, False, False, float32, rows=1000, depth=100_000)[0]
-    assert large.form == "packed"
+    assert run(9, 20, 30, True, True, float32)[0].form == "blocked"
+    assert run(100, 100, 400, False, True, float32)[0].form == "dot"
+    assert run(300, 200, 300, False, True, float32)[0].form == "blocked"
+    assert run(300, 200, 300, False, False, float32)[0].form == "blocked"
     # Rows of B that are a large part of the first cache apart push each other out of it.
-    assert run(30, 1024, 40, True, False, float32, rows=300)[0].form == "packed"
-    assert run(30, 1000, 40, True, False, float32, rows=300)[0].form == "broadcast"
+    assert run(100, 1024, 60, False, False, float32)[0].form == "blocked"
+    assert run(100, 1000, 60, False, False, float32)[0].form == "broadcast"
+    # Walking down a long sum, each step touches new lines of both factors.
+    assert run(30, 40, 600, True, False, float32)[0].form == "blocked"
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_packed_blocks_of_rows_and_depth(target):
-    """More rows and depth than one block holds, and a last panel that is not full."""
-    run(400, 70, 530, False, False, float32, TARGETS[target], rows=1000, depth=100_000)
-    run(400, 70, 530, True, False, float32, TARGETS[target], rows=1000, depth=100_000)
+def test_blocks_of_rows_columns_and_depth(target):
+    """More rows, columns and depth than one block holds, and last panels that are not full."""
+    run(400, 70, 530, False, False, float32, TARGETS[target], rows=1000, depth=10_000)
+    run(400, 70, 530, True, False, float32, TARGETS[target], rows=1000, depth=10_000)
+    run(400, 70, 140, True, False, float64, TARGETS[target], rows=1000, depth=10_000)
+    run(14, 1100, 300, False, True, float32, TARGETS[target], rows=2000, depth=10_000)
     assert run(390, 20, 270, True, True, float32, TARGETS[target])[0].axis == "rows"
     assert run(40, 300, 270, True, True, float32, TARGETS[target])[0].axis == "columns"
 
@@ -136,11 +141,11 @@ def test_bits_do_not_depend_on_the_split(layout, body, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("form", ["broadcast", "dot", "packed"])
+@pytest.mark.parametrize("form", ["broadcast", "dot", "blocked"])
 def test_body_with_operands_of_every_kind(target, form):
     """Adam's update behind a product: several outputs in place, numbers, a row, a column."""
     m, n, k = 23, 37, 19
-    turned_a, turned_b = {"broadcast": (0, 0), "dot": (0, 1), "packed": (1, 1)}[form]
+    turned_a, turned_b = {"broadcast": (0, 0), "dot": (0, 1), "blocked": (1, 1)}[form]
     a, b = (RNG.standard_normal(s).astype("f4") for s in ((m, k), (k, n)))
     weight, mean, square = (RNG.random((m, n)).astype("f4") for _ in range(3))
     row, column, rate = RNG.random(n).astype("f4"), RNG.random(m).astype("f4"), np.array(0.1)

@@ -283,12 +283,14 @@ class Function:
         at = self.offset(pointer, offset, value.type.element)
         self.line(f"store {value!r}, ptr {at.text}, align {_alignment(value.type)}")
 
-    def prefetch(self, pointer: Value) -> None:
-        """Ask for the cache line of a pointer, which need not point to memory."""
+    def prefetch(self, pointer: Value, write: bool = False) -> None:
+        """Ask for the cache line of a pointer, to read or to write; it need not point to memory."""
         self.module.declare(
             "declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)"
         )
-        self.line(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+        self.line(
+            f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 {int(write)}, i32 3, i32 1)"
+        )
 
     # -- control ---------------------------------------------------------------------------------
     def loop(

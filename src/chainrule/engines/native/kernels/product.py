@@ -1,35 +1,25 @@
 """Matrix products in register tiles, with any elementwise body behind them.
 
 Notation: C[m, n] = sum over k of A[m, k] B[k, n]. A tile is R rows by V vectors of C, held in
-registers while k runs. Four forms:
+registers while k runs. Three forms:
 
 broadcast  B has neighbours along n: a vector of B times one element of A, spread.
 dot        A and B have neighbours along k: vectors of both, folded across lanes at the end.
-deep       A has neighbours along m, and k is long: blocks of both are copied (see ``deep.py``).
-packed     anything else, and large B: B is copied into panels first (see ``packed.py``).
+blocked    anything else, and large products: blocks of both are copied (see ``blocked.py``).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from ..emit.ir import Module
 from ..emit.types import Value
-from . import deep, packed, tiles
+from . import blocked, tiles
 from .ahead import Ahead
 from .broadcast import write_broadcast
 from .common import Body, Kernel, Operand, numbered, parameters
 from .dot import write_dot
 from .tiles import Problem
-
-# A copy of B pays when it does not fit the caches near a core, and for many rows.
-_ROWS_TO_PACK = 256
-_CACHES_TO_PACK = 4
-# First-level caches keep eight lines of equal place in so many bytes. Lines that lie a large part
-# of that apart push each other out, however few there are.
-_WAYS = 8
-_WAY_BYTES = 4096
 
 
 def product(
@@ -70,13 +60,11 @@ def product(
     problem = Problem(
         n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth, ahead
     )
-    form = choose_form(module, problem)
+    form = choose_form(problem)
     names = ["a", "b", *(["bias"] if bias else [])]
     names += [*numbered("in", len(operands)), *numbered("out", len(outputs))]
-    if form == "packed":
-        return packed.add(module, problem, names)
-    if form == "deep":
-        return deep.add(module, problem, names)
+    if form == "blocked":
+        return blocked.add(module, problem, names)
     names += ["data", "chosen"] if ahead else []
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)
@@ -94,26 +82,15 @@ def product(
     return Kernel(name, tuple(names), extents, axis, grain, form="broadcast", tile=tile.shape)
 
 
-def choose_form(module: Module, problem: Problem) -> str:
-    """``broadcast``, ``dot``, ``deep`` or ``packed``, by layout and size."""
-    if deep.is_deep(module.target, problem):
-        return "deep"
-    size = problem.depth * problem.n * problem.dtype.itemsize
-    far = size > _CACHES_TO_PACK * module.target.second_cache
-    large = (far or _crowded(problem)) and problem.rows >= _ROWS_TO_PACK
+def choose_form(problem: Problem) -> str:
+    """``broadcast``, ``dot`` or ``blocked``, by layout and size."""
+    sizes = problem.rows, problem.n, problem.depth
+    if blocked.pays(sizes, problem.a, problem.b):
+        return "blocked"
     along_k = problem.a.strides[1] == 1 and problem.b.strides[0] == 1
     if along_k and (problem.n == 1 or problem.b.strides[1] != 1):
-        return "packed" if large else "dot"
-    if problem.b.strides[1] == 1 or problem.n == 1:
-        return "packed" if large else "broadcast"
-    return "packed"
-
-
-def _crowded(problem: Problem) -> bool:
-    """Whether the lines of a panel of B, one for each k, share so few places that they are lost."""
-    apart = math.gcd(problem.b.strides[0] * problem.dtype.itemsize, _WAY_BYTES)
-    places = _WAY_BYTES // apart
-    return problem.b.strides[1] == 1 and places <= 4 and problem.depth > _WAYS * places
+        return "dot"
+    return "broadcast" if problem.b.strides[1] == 1 or problem.n == 1 else "blocked"
 
 
 def _keep(_: object, c: Value) -> Value:

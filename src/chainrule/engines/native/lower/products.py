@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ....graph.node import Node
+from ..kernels import blocked
 from ..kernels.ahead import Ahead
 from ..kernels.common import Kernel, Operand
-from ..kernels.deep import depth_class
 from ..kernels.product import product
 from .buffers import Buffer, Place
 from .cluster import Cluster
@@ -22,7 +22,6 @@ from .views import layout_of, under
 
 # Kernels written for some number of rows and depth serve others of the same class.
 _MANY_ROWS = 48
-_LARGE_FACTOR = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -102,13 +101,14 @@ class _Product:
         """Whether both factors lie along the depth: such a kernel serves one depth only."""
         return self.left.strides[1] == 1 and self.right.strides[0] == 1
 
-    @property
-    def class_of_sizes(self) -> tuple[bool, int]:
+    def class_of_sizes(self, a: Operand, b: Operand) -> tuple[bool, bool, int]:
         """Equal for products that one kernel serves."""
-        rows, columns, depth = self.sizes
-        large = depth * columns >= _LARGE_FACTOR
-        kind = -int(large) - 2 * int(depth_class(depth))
-        return rows >= _MANY_ROWS, depth if self.fixed_depth else kind
+        copied = blocked.pays(self.sizes, a, b)
+        return (
+            self.sizes[0] >= _MANY_ROWS,
+            copied,
+            self.sizes[2] if self.fixed_depth and not copied else 0,
+        )
 
     def points(self, context: Context, cluster: Cluster, anchor: Node) -> Points:
         """What is computed from each element."""
@@ -139,13 +139,15 @@ class _Product:
         """The kernel of the product and of what is behind it."""
         rows, columns, depth = self.sizes
         asked = {"ahead": ahead} if ahead else {}
+        a = Operand(anchor.dtype, self.left.strides)
+        b = Operand(anchor.dtype, self.right.strides)
         return context.kernel(
             product,
-            (behind.code(anchor), self.class_of_sizes),
+            (behind.code(anchor), self.class_of_sizes(a, b)),
             {"rows": rows, "depth": depth},
             n=columns,
-            a=Operand(anchor.dtype, self.left.strides),
-            b=Operand(anchor.dtype, self.right.strides),
+            a=a,
+            b=b,
             operands=[operand(place, self.axes) for place in behind.places],
             outputs=[_stored(place, self.axes) for place in behind.targets],
             body=behind.body(anchor),

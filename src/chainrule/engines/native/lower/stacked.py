@@ -12,6 +12,7 @@ from ....graph.node import Node
 from ....ops import elementwise as e
 from ....ops import product, reduction, shape
 from ....ops.scan import PICK
+from ..kernels.blocked import is_large
 from .build import COPY, LAID, Builder
 from .views import VIEWS
 
@@ -126,7 +127,10 @@ def sum_of_rows(b: Builder, node: Node) -> Node | None:
 def laid_weight(b: Builder, node: Node) -> Node | None:
     """A weight that many rows are multiplied by is first laid as the product reads it."""
     left, right = node.inputs
-    if right.ndim != 2 or prod(node.shape[:-1]) < ROWS_TO_LAY or node.attrs["ta"]:
+    rows = prod(node.shape[:-1])
+    if right.ndim != 2 or rows < ROWS_TO_LAY or node.attrs["ta"]:
+        return None
+    if is_large((rows, node.shape[-1], left.shape[-1])):
         return None
     laid = lay_weight(b, right, node.attrs["tb"])
     return laid and b.make(product.MATMUL, left, laid, ta=False, tb=False)
