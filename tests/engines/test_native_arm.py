@@ -146,7 +146,9 @@ def test_products_keep_their_tiles_in_registers(
     _, step = made.trace(x, x)
     ir = native.compile_loop([step], [x, x], threads=1)._built.machine.ir
     blocks = hot_blocks(jit.assembly(ir, target))
-    assert len(blocks) >= 3, "no product was found in the code"
+    # Large products share one function; the others have one each, forward and backward.
+    expected = 1 if rows == 512 else 3
+    assert len(blocks) >= expected, "no product was found in the code"
     for function, code in blocks:
         spills = [line for line in code if re.search(r"\[sp|\[x29", line)]
         assert not spills, f"{function} spills: {spills}"

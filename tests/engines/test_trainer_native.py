@@ -296,7 +296,7 @@ def test_a_stop_between_foreseen_epochs_leaves_the_schedule_where_the_model_is()
         return trainer
 
     plain, first, again = make(), make(), make()
-    expected = everything(plain, fit(plain, epochs=3000))
+    expected = everything(plain, fit(plain, epochs=20_000))
     fit(first, epochs=1)
     loop, first = first.compiled, make()
     plain_reports = loop.reports
@@ -307,11 +307,11 @@ def test_a_stop_between_foreseen_epochs_leaves_the_schedule_where_the_model_is()
         return plain_reports(rows, plan, *others)
 
     loop.reports = stopping
-    run = fit(first, epochs=3000, run="a")
+    run = fit(first, epochs=20_000, run="a")
     del loop.reports
-    assert run.status == "interrupted" and 0 < run.epochs < 3000
+    assert run.status == "interrupted" and 0 < run.epochs < 20_000
     assert first.scheduler.last_epoch == run.epochs
-    assert_same(everything(again, fit(again, epochs=3000, run="a", resume=True)), expected)
+    assert_same(everything(again, fit(again, epochs=20_000, run="a", resume=True)), expected)
 
 
 def test_trainings_of_one_kind_compile_once(compilations: list[Any]) -> None:

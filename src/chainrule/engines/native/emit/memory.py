@@ -5,6 +5,7 @@ from __future__ import annotations
 from ....dtypes import DType
 from .body import Emitter
 from .ir import Function
+from .shuffle import take_lanes
 from .types import BOOL, INT64, PTR, Type, Value, literal, of, vector_literal
 
 # Which lanes take part: all (None), the first few (int), or a mask.
@@ -61,6 +62,9 @@ def store_points(
             function.store(extract(e, value, lane), pointer, lane * stride)
     elif part is None:
         function.store(value, pointer)
+    elif isinstance(part, int) and not function.target.has_masks:
+        # Masked stores are dozens of instructions inside some processors without mask registers.
+        _store_pieces(e, value, pointer, part)
     else:
         _store_masked(function, value, pointer, part)
 
@@ -104,6 +108,16 @@ def _store_masked(function: Function, value: Value, pointer: Value, part: Part) 
     mask = mask_of(part, type.lanes)
     function.module.declare(f"declare void @{name}({type.text}, ptr, i32 immarg, {mask.type.text})")
     function.line(f"call void @{name}({value!r}, ptr {pointer.text}, i32 {type.bytes}, {mask!r})")
+
+
+def _store_pieces(e: Emitter, value: Value, pointer: Value, count: int) -> None:
+    """Store the first lanes in pieces of powers of two."""
+    at = 0
+    while at < count:
+        size = 1 << (count - at).bit_length() - 1
+        piece = extract(e, value, at) if size == 1 else take_lanes(e, value, at, size, size)
+        e.function.store(piece, pointer, at)
+        at += size
 
 
 def _load_apart(e: Emitter, pointer: Value, type: Type, stride: int, part: Part) -> Value:

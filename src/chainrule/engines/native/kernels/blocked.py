@@ -19,7 +19,7 @@ from ..emit.memory import memory_type
 from ..emit.types import INT64, PTR, Value, of
 from .broadcast import Broadcast, accumulate
 from .common import Kernel, Operand, Span, parameters, spans
-from .copies import copy_left, copy_right, depth_of, left_stride, right_stride
+from .copies import copy_left, copy_right, depth_of, distance, left_stride, right_stride
 from .tiles import Ending, Problem, Tile
 
 # Rows of A that are copied at once; rows and columns of C whose sums wait for the next block of k.
@@ -186,12 +186,14 @@ class _Driver:
         deep = function.min(function.sub(self.depth, k), self.deepest)
         column, many = columns
         from_b = self._at(self.b, self.problem.b, (k, column))
-        function.call(self.copies[1], [from_b, self.right, deep, many])
+        apart = function.i64(distance(*reversed(self.problem.b.strides)))
+        function.call(self.copies[1], [from_b, self.right, apart, deep, many])
 
         def block(row: Value, _: list[Value]) -> None:
             here = function.min(function.sub(rows[1], row), _ROWS)
             from_a = self._at(self.a, self.problem.a, (row, k))
-            function.call(self.copies[0], [from_a, self.left, deep, here])
+            apart = function.i64(distance(*self.problem.a.strides))
+            function.call(self.copies[0], [from_a, self.left, apart, deep, here])
             skipped = function.mul(function.sub(row, rows[0]), self.tile.columns)
             waiting = function.offset(self.sums, skipped, self.type.element)
 
@@ -229,7 +231,9 @@ class _Driver:
         ends = function.compare("ge", function.add(k, self.deepest), self.depth)
         function.when(begins, lambda: self._begin(sums, first, size))
         last = self.ending.bound.at(len(self.problem.tailing) - 1, first)
-        arguments = [self.left, right, sums, last, deep, rows]
+        output = self.problem.outputs[-1]
+        apart = output.strides[0] * memory_type(output.dtype).bytes
+        arguments = [self.left, right, sums, last, function.i64(apart), deep, rows]
         narrow = min(self.multiply)
         if len(self.multiply) == 1:
             function.call(self.multiply[narrow], arguments)
@@ -279,7 +283,7 @@ class _Driver:
 def _multiply(module: Module, problem: Problem, tile: Tile, width: int) -> str:
     """sums[rows, width] += copied A times copied B; rows are filled up to whole tiles.
 
-    Meanwhile the lines of the last output are asked for: they lie far apart.
+    Meanwhile the lines of the last output are asked for, which lie ``apart`` bytes apart.
     """
     type = of(problem.dtype)
     inner = replace(
@@ -288,10 +292,9 @@ def _multiply(module: Module, problem: Problem, tile: Tile, width: int) -> str:
         a=Operand(problem.dtype, (1, tile.rows)),
         b=Operand(problem.dtype, (tile.columns, 1)),
     )
-    output = problem.outputs[-1]
 
     def write(function: Function) -> None:
-        left, right, sums, last, deep, rows = function.params
+        left, right, sums, last, apart, deep, rows = function.params
         tiles = function.udiv(function.add(rows, tile.rows - 1), tile.rows)
         pieces = spans(0, width, function.target.lanes(problem.dtype))
         zero = function.i64(0)
@@ -310,14 +313,15 @@ def _multiply(module: Module, problem: Problem, tile: Tile, width: int) -> str:
                 function.store(value, line, at)
 
         def ask(number: Value) -> None:
-            step, element = output.strides[0], memory_type(output.dtype).element
-            skipped = function.mul(number, tile.rows * step)
-            line = function.anchor(function.offset(last, skipped, element))
+            row = function.mul(number, tile.rows)
             for r in range(tile.rows):
-                function.prefetch(function.offset(line, r * step, element), write=True)
+                function.prefetch(
+                    function.offset(last, function.mul(function.add(row, r), apart)), write=True
+                )
 
         function.loop(0, tiles, 1, [], block)
         function.ret()
 
-    params = [(name, PTR) for name in ("left", "right", "sums", "last")]
-    return module.shared("blocked.add", [*params, ("deep", INT64), ("rows", INT64)], write)
+    pointers = [(name, PTR) for name in ("left", "right", "sums", "last")]
+    numbers = [(name, INT64) for name in ("apart", "deep", "rows")]
+    return module.shared("blocked.add", [*pointers, *numbers], write)

@@ -20,6 +20,13 @@ _GAP = 16
 _TOGETHER = 4
 # Squares that are turned over in registers have at most so many rows.
 _SQUARE = 8
+_PARAMETERS = [
+    ("source", PTR),
+    ("target", PTR),
+    ("apart", INT64),
+    ("deep", INT64),
+    ("count", INT64),
+]
 
 
 def depth_of(problem: Problem) -> int:
@@ -37,8 +44,15 @@ def right_stride(problem: Problem, tile: Tile) -> int:
     return depth_of(problem) * tile.columns + _GAP
 
 
+def distance(across: int, depth: int) -> int:
+    """The stride that a copy is told; the other one is 1, or part of its text."""
+    return depth if across == 1 else across
+
+
 def copy_left(module: Module, problem: Problem, tile: Tile) -> str:
-    """Add ``copy(a, left, deep, rows)``: for each tile, its rows at every k; what is missing stays.
+    """Add ``copy(a, left, apart, deep, rows)``: for each tile, its rows at every k.
+
+    Rows that A does not have stay as they are. ``apart`` is what :func:`distance` gives for A.
 
     Returns:
         The function's name.
@@ -47,12 +61,13 @@ def copy_left(module: Module, problem: Problem, tile: Tile) -> str:
     def write(function: Function) -> None:
         _Left(function, problem, tile).write()
 
-    params = [("a", PTR), ("left", PTR), ("deep", INT64), ("rows", INT64)]
-    return module.shared("left", params, write)
+    return module.shared("left", _PARAMETERS, write)
 
 
 def copy_right(module: Module, problem: Problem, tile: Tile) -> str:
-    """Add ``copy(b, right, deep, many)``: for each panel its columns at every k, then zeros.
+    """Add ``copy(b, right, apart, deep, many)``: for each panel, its columns at every k.
+
+    Columns that B does not have become 0. ``apart`` is what :func:`distance` gives for B.
 
     Returns:
         The function's name.
@@ -61,8 +76,7 @@ def copy_right(module: Module, problem: Problem, tile: Tile) -> str:
     def write(function: Function) -> None:
         _Right(function, problem, tile).write()
 
-    params = [("b", PTR), ("right", PTR), ("deep", INT64), ("many", INT64)]
-    return module.shared("right", params, write)
+    return module.shared("right", _PARAMETERS, write)
 
 
 class _Copy:
@@ -75,8 +89,11 @@ class _Copy:
         self, function: Function, problem: Problem, size: int, strides: tuple[int, int], apart: int
     ) -> None:
         self.function, self.size, self.apart = function, size, apart
-        self.across, self.depth = strides
-        self.source, self.target, self.deep, self.count = function.params
+        self.source, self.target, told, self.deep, self.count = function.params
+        # What the strides are is told, so that one text serves many products.
+        self.along = 0 if strides[0] == 1 else 1 if strides[1] == 1 else None
+        self.across: Value | int = told if self.along != 0 else 1
+        self.depth: Value | int = told if self.along == 0 else strides[1]
         self.type = of(problem.dtype)
         self.lanes = function.target.lanes(problem.dtype)
 
@@ -84,9 +101,9 @@ class _Copy:
         """Whole parts as the layout asks for, then the rest."""
         function = self.function
         full = function.udiv(self.count, self.size)
-        if self.across == 1:
+        if self.along == 0:
             self._lines(full)
-        elif self.depth == 1:
+        elif self.along == 1:
             function.loop(0, full, 1, [], lambda i, _: self._squares(i), guard=True)
         else:
             size = function.i64(self.size)
@@ -137,25 +154,35 @@ class _Copy:
         """Neighbours lie along k: squares are turned over in registers."""
         function, side = self.function, min(_SQUARE, self.lanes)
         full = function.mul(function.udiv(self.deep, side), side)
-        groups = [range(at, min(at + side, self.size)) for at in range(0, self.size, side)]
-        # Whole squares go down k one after the other, so that few lines of the source are in use;
-        # a vector that reaches beyond its line must be followed by the next line at once.
-        together = [groups] if self.size % side else [[group] for group in groups]
-        for chosen in together:
 
-            def square(k: Value, _: list[Value], chosen: Sequence[Sequence[int]] = chosen) -> None:
-                self._square(number, k, chosen, side)
+        def down(first: Value | int, groups: Sequence[range]) -> None:
+            function.loop(
+                0, full, side, [],
+                lambda k, _: self._square(number, first, k, groups, side), guard=True,
+            )  # fmt: skip
 
-            function.loop(0, full, side, [], square, guard=True)
+        if self.size % side:
+            # A vector that reaches beyond its line must be followed by the next line at once.
+            ends = range(0, self.size, side)
+            down(0, [range(at, min(at + side, self.size)) for at in ends])
+        else:
+            # One square after the other goes down k, so that few lines of the source are in use.
+            whole = [range(side)]
+            function.loop(0, self.size, side, [], lambda first, _: down(first, whole))
         self._singles(number, function.i64(self.size), full)
 
-    def _square(self, number: Value, k: Value, groups: Sequence[Sequence[int]], side: int) -> None:
+    def _square(
+        self, number: Value, first: Value | int, k: Value, groups: Sequence[range], side: int
+    ) -> None:
         function, vector = self.function, self.type.with_lanes(side)
-        read = function.anchor(self._from(number, 0, k))
-        write = function.anchor(self._to(number, 0, k))
+        read = self._from(number, first, k)
+        write = function.anchor(self._to(number, first, k))
         turned = []
         for rows in groups:
-            loaded = [function.load(read, vector, row * self.across) for row in rows]
+            loaded = []
+            for row in rows:
+                at = function.offset(read, function.mul(self.across, row), self.type.element)
+                loaded.append(function.load(at, vector))
             loaded += [loaded[-1]] * (side - len(rows))
             turned.append(transpose(Emitter(function, side), loaded))
         for i in range(side):

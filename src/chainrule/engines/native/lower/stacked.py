@@ -82,7 +82,7 @@ def rows_in_memory_order(b: Builder, node: Node) -> Node | None:
     if not flags or any(one.op is not shape.RESHAPE or one.ndim != 2 for one in node.inputs):
         return None
     left, right = (one.inputs[0] for one in node.inputs)
-    whole = all(one.inputs[0].shape[-1] == one.shape[-1] for one in node.inputs)
+    whole = all(one.inputs[0].shape[-1:] == one.shape[-1:] for one in node.inputs)
     if not whole or left.shape[:-1] != right.shape[:-1]:
         return None
     ordered = _in_memory_order(b, left, right)

@@ -1,4 +1,4 @@
-"""Products over long sums, and weights that are laid for many rows, beside NumPy."""
+"""Large products and products over long sums, and weights laid for many rows, beside NumPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -106,3 +106,8 @@ def test_pieces_that_fill_the_whole_are_joined_in_place() -> None:
 def test_rows_that_crowd_a_cache() -> None:
     assert is_crowded(1024) and is_crowded(4096)
     assert not is_crowded(4096 + 64) and not is_crowded(400)
+
+
+def test_factors_that_were_single_numbers() -> None:
+    a, b = draw(), draw(seed=1)
+    check(lambda a, b: a.reshape(1, 1).T @ b.reshape(1, 1), a, b, (a * b).reshape(1, 1))
