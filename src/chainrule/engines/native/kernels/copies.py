@@ -207,8 +207,9 @@ class _Left(_Copy):
     """Rows of A."""
 
     def __init__(self, function: Function, problem: Problem, tile: Tile) -> None:
+        across, depth = problem.a.strides
         apart = left_stride(problem, tile)
-        super().__init__(function, problem, tile.rows, problem.a.strides, apart)
+        super().__init__(function, problem, tile.rows, (across, depth), apart)
 
 
 class _Right(_Copy):
