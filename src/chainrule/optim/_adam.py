@@ -126,8 +126,11 @@ class Adam(Optimizer):
             ("size", dtype),
             lambda: (settings.number("lr") / missing(settings, clock, 0)).cast(dtype),
         )
-        scale = clock.once(("scale", dtype), lambda: missing(settings, clock, 1).sqrt().cast(dtype))
-        return parameter - mean / (square.sqrt() / scale + settings.number("eps", dtype)) * size
+        # A division of each element would cost as much as the rest of the update.
+        scale = clock.once(
+            ("scale", dtype), lambda: (1 / missing(settings, clock, 1).sqrt()).cast(dtype)
+        )
+        return parameter - mean / (square.sqrt() * scale + settings.number("eps", dtype)) * size
 
 
 class AdamW(Adam):
