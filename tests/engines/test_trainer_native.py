@@ -231,7 +231,7 @@ def test_python_is_returned_to_a_few_times_a_second(observed: bool) -> None:
         trainer.scheduler = SCHEDULES["cosine"](trainer.optimizer)
     fit(trainer, epochs=1, validation=held)
     calls = []
-    loop = trainer.compiled
+    loop = trainer.compiled.loop
     plain = loop.reports
     loop.reports = lambda *arguments: calls.append(len(arguments[1])) or plain(*arguments)
     run = fit(trainer, epochs=5000, validation=held)
@@ -240,6 +240,32 @@ def test_python_is_returned_to_a_few_times_a_second(observed: bool) -> None:
     assert len(calls) < 8 + 10 * run.seconds
     assert trainer.compile_seconds > 0
     assert "fused" in loop.explain() or "kernel" in loop.explain()
+
+
+def test_what_was_compiled_for_a_fit_can_be_read_and_timed() -> None:
+    trainer = make_trainer()
+    with pytest.raises(EngineError, match=r"nothing is compiled yet\.\n  fix: trainer\.fit"):
+        _ = trainer.compiled
+    seen = []
+    run = fit(
+        trainer, epochs=2, validation=(X[:31], Y[:31]),
+        callbacks=[lambda run: seen.append(trainer.compiled.profile(5).microseconds > 0) and None],
+    )  # fmt: skip
+    assert seen == [True, True]
+    before = everything(trainer, run)
+    compiled = trainer.compiled
+    assert "product" in compiled.explain() and "define" in compiled.llvm_ir()
+    profile = compiled.profile()
+    assert profile.microseconds > 0 and any("product" in str(line) for line in profile.lines)
+    with pytest.raises(OptionError, match=r"steps must be 1 or more\.\n  given: 0"):
+        compiled.profile(0)
+    assert_same(everything(trainer, run), before)
+    other = make_trainer()  # the same training, with nobody looking
+    assert_same(everything(other, fit(other, epochs=2, validation=(X[:31], Y[:31]))), before)
+    slow = make_trainer(engine="numpy")
+    fit(slow, epochs=1)
+    with pytest.raises(EngineError, match=r"step by step on the numpy engine.*\n.*engine='native'"):
+        _ = slow.compiled
 
 
 SCHEDULES: dict[str, Any] = {
@@ -266,7 +292,7 @@ def test_epochs_in_one_call_are_those_of_one_call_each(kind: str) -> None:
         trainer = make_trainer("momentum")
         trainer.scheduler = SCHEDULES[kind](trainer.optimizer)
         fit(trainer, epochs=1, callbacks=callbacks)
-        loop, count = trainer.compiled, []
+        loop, count = trainer.compiled.loop, []
         plain = loop.reports
         loop.reports = lambda *a, f=plain, c=count: c.append(a) or f(*a)
         run = fit(trainer, epochs=20, callbacks=callbacks)
@@ -298,7 +324,7 @@ def test_a_stop_between_foreseen_epochs_leaves_the_schedule_where_the_model_is()
     plain, first, again = make(), make(), make()
     expected = everything(plain, fit(plain, epochs=20_000))
     fit(first, epochs=1)
-    loop, first = first.compiled, make()
+    loop, first = first.compiled.loop, make()
     plain_reports = loop.reports
 
     def stopping(rows: Any, plan: Any, *others: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from .course import EVALUATION_ROWS, Course
 from .eager import evaluate_eagerly, evaluating
 from .environment import differences
 from .examples import Batching, Examples, read_examples
+from .inspection import CompiledFit, compiled_fit
 from .interrupts import Interrupts
 from .ledger import Ledger
 from .many import ManyTrainings
@@ -139,9 +141,7 @@ class Trainer(ManyTrainings):
         self.run: Run | None = None
         self._step = TrainingStep(model, loss, optimizer, self.metrics, clip, penalty, step, self)
         self._evaluation = EvaluationStep(model, loss, self.metrics, step, self)
-        self.compiled: Any = (
-            None  # the loop of the newest native fit, to read: explain(), llvm_ir()
-        )
+        self._compiled: CompiledFit | None = None  # of the newest fit
         self.compile_seconds = 0.0  # spent compiling training loops so far
         self._session: Session | None = None  # while a fit runs
         self._counter = 0  # the shuffle's next block
@@ -246,6 +246,17 @@ class Trainer(ManyTrainings):
         if self.run is None:
             raise OptionError("there is no run to look into.\n  fix: fit first")
         return self.run.at(step)
+
+    @property
+    def compiled(self) -> CompiledFit:
+        """What the native engine made of the newest fit.
+
+        ``print(trainer.compiled.explain())``, ``.llvm_ir()``, ``print(trainer.compiled.profile())``
+
+        Raises:
+            EngineError: there was no fit yet, or it ran on the numpy engine.
+        """
+        return compiled_fit(self._compiled, self.run)
 
     def stop(self) -> None:
         """End the fit under way after its present step; may be called from any thread.
@@ -439,8 +450,10 @@ class Trainer(ManyTrainings):
 
     def _runner(self, course: Course, run: Run, progress: Progress) -> Runner:
         runner = choose_runner(self, course, run, progress)
+        self._compiled = None
         if runner.engine == "native":
-            self.compiled = runner.loop
+            make = functools.partial(type(runner), self._traces(), course, self.threads)
+            self._compiled = CompiledFit(runner.loop, course, make)
             self.compile_seconds += runner.compile_seconds
         return runner  # type: ignore[no-any-return]
 
