@@ -6,7 +6,7 @@ import functools
 import importlib
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,16 @@ from ..config import STATE, VERSION, set_state
 from ..errors import EngineError, OptionError
 from ..graph.graph import Graph
 from ..graph.trace import Traced
-from ._checked import Calls, CheckedPlain
 from ._handle import array_leaf
-from ._observed import Observer, observer_of
 from ._precision import brought_to, check_parameters, precision_of
 from ._runner import UNFIT, Plain
 from ._tensor import Tensor
 from ._trace import Position, rebuild, trace
-from ._watching import Watched
+
+if TYPE_CHECKING:
+    from ._checked import Calls
+    from ._observed import Observer
+    from ._watching import Watched
 
 ENGINES = ("auto", "numpy", "native", "xla")
 _MOST_SHAPES = 64
@@ -117,7 +119,9 @@ class Compiled:
         self.device = device
         self.keep_grads = keep_grads
         self.dtype = precision_of(precision)
-        self._observer = observer_of(function, watch, check)
+        self._observer: Observer | None = None
+        if check is not None or (watch is not None and watch is not False):
+            self._observer = _room("_observed").observer_of(function, watch, check)
         self._entries: dict[Any, tuple[Any, Any]] = {}
         self._shortcuts: dict[Any, Any] = {}  # for calls with nothing but tensors in a row
 
@@ -274,10 +278,8 @@ def _runner(
         raise OptionError(f"the {engine} engine runs on the CPU; given device {device!r}")
     if engine == "native":
         if calls is not None:
-            checked: Any = importlib.import_module("chainrule.tensor._checked_native")
-            return checked.CheckedResident(traced, look, calls)
-        runners: Any = importlib.import_module("chainrule.tensor._resident")
-        return runners.Resident(traced, look)
+            return _room("_checked_native").CheckedResident(traced, look, calls)
+        return _room("_resident").Resident(traced, look)
     room = importlib.import_module("chainrule.engines.numpy")
     return _plain(traced, room.compile_graph, look, calls)
 
@@ -286,7 +288,14 @@ def _plain(
     traced: Traced, compile_graph: Callable[[Graph], Any], look: Graph | None, calls: Calls | None
 ) -> Any:
     programs = compile_graph(traced.graph), None if look is None else compile_graph(look)
-    return Plain(traced, *programs) if calls is None else CheckedPlain(traced, *programs, calls)
+    if calls is None:
+        return Plain(traced, *programs)
+    return _room("_checked").CheckedPlain(traced, *programs, calls)
+
+
+def _room(name: str) -> Any:
+    """A neighbour that few programs need, imported by those that do."""
+    return importlib.import_module(f"chainrule.tensor.{name}")
 
 
 def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:

@@ -103,16 +103,13 @@ class Observed:
         return result
 
 
-def observer_of(function: Any, watch: Any, check: Any) -> Observer | None:
-    """What observes a function, if anything is asked for.
+def observer_of(function: Any, watch: Any, check: Any) -> Observer:
+    """What observes a function.
 
     Raises:
         OptionError: a check that does not exist, or something that cannot be watched.
     """
     if check is not None and check not in CHECKS:
         raise OptionError(f"there is no check {check!r}.\n  expected: 'nan', or None")
-    wanted = as_watch(watch)
-    if wanted is None and check is None:
-        return None
     name = getattr(function, "__qualname__", type(function).__name__)
-    return Observer(name, wanted, check is not None)
+    return Observer(name, as_watch(watch), check is not None)
