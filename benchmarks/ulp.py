@@ -18,6 +18,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+import chainrule as cr
 from chainrule.dtypes import DType, float32, float64
 from chainrule.engines.native import jit
 from chainrule.engines.native.emit.ir import Module
@@ -81,8 +82,11 @@ FUNCTIONS: dict[str, Function] = {
     "erf": Function(None, mpmath.erf, ((-1.2, 1.2), (-6, 6), (-1e-6, 1e-6))),
     "sin": Function(np.sin, mpmath.sin, ((-4, 4), (-1e3, 1e3), (-1e6, 1e6), (-1e9, 1e9))),
     "cos": Function(np.cos, mpmath.cos, ((-4, 4), (-1e3, 1e3), (-1e6, 1e6), (-1e9, 1e9))),
+    "exp2": Function(np.exp2, lambda x: mpmath.power(2, x), ((-1, 1), (-150, 129), (-1075, 1025))),
+    "log2": Function(np.log2, lambda x: mpmath.log(x, 2), ((0.5, 2), (0.999, 1.001), (0, 1e5))),
     "pow": Function(np.power, mpmath.power, ((0.5, 2), (-30, 30), (0, 1e3)), two=True),
 }
+COMPOSED = ("exp2", "log2")  # functions of the library that are made of several ops
 
 
 def targets() -> dict[str, Target]:
@@ -97,12 +101,31 @@ def targets() -> dict[str, Target]:
     return found
 
 
+def _composed(name: str, dtype: DType) -> Callable[..., Any]:
+    """The body of a function that is made of ops, as a trace gives them."""
+    graph = cr.trace(getattr(cr, name), cr.zeros(1, dtype=dtype)).graph
+
+    def body(e: Any, x: Any) -> Any:
+        values = {graph.inputs[0]: x}
+        for node in graph.nodes():
+            if node.op.name == "constant":
+                values[node] = e.const(node.value().item(), x)
+            elif node not in values:
+                assert node.op.scalar is not None, node
+                given = [values[source] for source in node.inputs]
+                values[node] = node.op.scalar(e, *given, **node.attrs)
+        return values[graph.outputs[0]]
+
+    return body
+
+
 @functools.cache
 def compiled(name: str, dtype: DType, target: Target) -> Callable[..., Array]:
     """The engine's function on arrays of a type, compiled for a target."""
     count = 2 if FUNCTIONS[name].two else 1
     module, one = Module(target), Operand(dtype, (1,))
-    kernel = elementwise(module, (), [one] * count, [one], lambda e, *x: getattr(e, name)(*x))
+    body = _composed(name, dtype) if name in COMPOSED else lambda e, *x: getattr(e, name)(*x)
+    kernel = elementwise(module, (), [one] * count, [one], body)
     params = [*((f"p{k}", PTR) for k in range(count + 1)), ("start", INT64), ("stop", INT64)]
     entry = module.function("entry", params, exported=True)
     kernel.call(entry, entry.params[: count + 1], [], *entry.params[count + 1 :])

@@ -62,7 +62,7 @@ def apply(name, x, target="host"):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", [float32, float64], ids=str)
-@pytest.mark.parametrize("name", [*NAMES, "pow"])
+@pytest.mark.parametrize("name", [*NAMES, "exp2", "log2", "pow"])
 def test_units_in_the_last_place(ulp, name, dtype, target):
     """All exponents, denormal arguments and results, and the ends of the range."""
     worst, where, _ = ulp.worst(name, dtype, TARGETS[target], 0.06)

@@ -452,7 +452,8 @@ class Trainer(ManyTrainings):
         runner = choose_runner(self, course, run, progress)
         self._compiled = None
         if runner.engine == "native":
-            make = functools.partial(type(runner), self._traces(), course, self.threads)
+            kind: Callable[..., Any] = type(runner)
+            make = functools.partial(kind, self._traces(), course, self.threads)
             self._compiled = CompiledFit(runner.loop, course, make)
             self.compile_seconds += runner.compile_seconds
         return runner  # type: ignore[no-any-return]
