@@ -138,6 +138,62 @@ def test_indices_inside_of_a_loop_over_time() -> None:
             compiled(cr.tensor(times), start)
 
 
+@pytest.mark.parametrize("lengths", [(4, 3), (1, 3), (4, 1), (2, 2)])
+def test_indices_of_a_loop_inside_of_a_loop(lengths: tuple[int, int]) -> None:
+    table = cr.tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
+
+    def function(times: Any, h: Any) -> Any:
+        def outer(h: Any, ts: Any) -> Any:
+            def inner(h: Any, t: Any) -> Any:
+                h = h * 0.5 + table.index_select(0, t)
+                return h, h.sum(1)
+
+            h, seen = cr.scan(inner, h, ts)
+            return h + table.index_select(0, ts[0]), seen
+
+        return cr.scan(outer, h, times)
+
+    times = np.random.default_rng(0).integers(0, 4, (*lengths, 2))
+    compiled = cr.compile(function, engine="native")
+    for one, other in zip(
+        compiled(cr.tensor(times), cr.zeros(2, 3)), function(cr.tensor(times), cr.zeros(2, 3)),
+        strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(one.numpy(), other.numpy())
+    for place in {(0, 0, 1), (lengths[0] - 1, lengths[1] - 1, 0)}:
+        bad = times.copy()
+        bad[place] = 9
+        with pytest.raises(IndexRangeError, match="take: index 9 is outside of an axis of length"):
+            compiled(cr.tensor(bad), cr.zeros(2, 3))
+
+
+def test_a_bad_index_in_an_inner_loop_leaves_the_state_as_it_was() -> None:
+    cr.manual_seed(0)
+    table = cr.nn.Embedding(4, 3)
+    optimizer = cr.optim.SGD(table.parameters(), lr=0.1)
+
+    def step(times: Any) -> Any:
+        optimizer.zero_grad()
+
+        def outer(h: Any, ts: Any) -> Any:
+            h, _ = cr.scan(lambda h, t: ((h + table(t)).tanh(), h), h, ts)
+            return h, h
+
+        loss = cr.scan(outer, cr.zeros(2, 3), times)[0].sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = cr.compile(step, engine="native")
+    times = np.random.default_rng(0).integers(0, 4, (3, 2, 2))
+    compiled(cr.tensor(times))
+    before = table.weight.detach().numpy().copy()
+    times[2, 1, 1] = -2
+    with pytest.raises(IndexRangeError, match="index -2 is outside"):
+        compiled(cr.tensor(times))
+    np.testing.assert_array_equal(table.weight.detach().numpy(), before)
+
+
 KEYS = {
     "two": lambda x, i, j: x[i, j],
     "apart": lambda x, i, j: x[i, :, j],

@@ -15,7 +15,7 @@ import numpy as np
 from ....dtypes import int64
 from ....errors import IndexRangeError
 from ....graph.node import Aval, Node, Op, make_aval
-from ....ops.scan import Body
+from ....ops.scan import PICK, SCAN, Body
 from ..kernels.bounds import check_bounds
 from .buffers import Buffer, Place
 from .build import Builder, constant_array
@@ -83,18 +83,44 @@ def note_check(b: Builder, known: dict[Any, Node], node: Node, index: Node) -> N
 def with_indices(builder: Builder, loop: Node) -> tuple[Node, list[tuple[int, Node]]]:
     """A loop over time with the indices of its body as further outputs, to be checked behind it.
 
+    Those of loops inside of the body are among them: outputs of the inner loop first.
+
     Returns:
         The loop, and for each index the number of its output and the op that reads by it.
     """
     body = loop.attrs["body"]
-    users = [node for node in body.nodes() if _axis_length(node) is not None]
-    if not users:
+    made: dict[Node, Node] = {}
+    found: list[tuple[Node, Node]] = []  # an index, and the op that reads by it
+    for node in body.nodes():
+        made[node] = _with_inner(builder, node, made, found)
+        if _axis_length(node) is not None:
+            found.append((made[node.inputs[1]], node))
+    if not found:
         return loop, []
     first = len(body.outputs)
-    outputs = (*body.outputs, *(node.inputs[1] for node in users))
+    outputs = (*(made[node] for node in body.outputs), *(index for index, _ in found))
     more = Body(body.inputs, outputs, body.carries, body.scanned)
+    builder.source = loop
     whole = builder.raw(loop.op, loop.inputs, dict(loop.attrs) | {"body": more})
-    return whole, list(enumerate(users, first))
+    return whole, list(enumerate((user for _, user in found), first))
+
+
+def _with_inner(
+    builder: Builder, node: Node, made: dict[Node, Node], found: list[tuple[Node, Node]]
+) -> Node:
+    """A node of a body on what was made of its inputs; an inner loop gives its indices too."""
+    indexed: list[tuple[int, Node]] = []
+    whole = node
+    if node.op is SCAN:
+        whole, indexed = with_indices(builder, node)
+    inputs = tuple(made[source] for source in node.inputs)
+    if whole is node and inputs == node.inputs:
+        return node
+    builder.source = node
+    whole = builder.raw(whole.op, inputs, whole.attrs)
+    for place, user in indexed:
+        found.append((builder.raw(PICK, (whole,), {"index": place}), user))
+    return whole
 
 
 def _axis_length(node: Node) -> int | None:
