@@ -1,8 +1,7 @@
-"""Code for 64-bit Arm: run under qemu where that is there, and looked at for spills anywhere."""
+"""Code for 64-bit Arm, run under qemu where that is there."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ import chainrule as cr
 from chainrule import nn, optim
 from chainrule.engines import native
 from chainrule.engines import numpy as reference
-from chainrule.engines.native import jit, program
-from chainrule.engines.native.target import Target
+from chainrule.engines.native import program
 
 
 @pytest.fixture
@@ -110,54 +108,3 @@ def test_training_loops(arm: emulated.Emulated, name: str) -> None:
         results.append(report[:, 0])
     assert arm.runs >= 1
     np.testing.assert_allclose(results[0], results[1], rtol=2e-3, atol=2e-4)
-
-
-# -- the code ------------------------------------------------------------------------------------
-def hot_blocks(assembly: str) -> list[tuple[str, list[str]]]:
-    """Loops with multiply-adds: (function, instructions) of each block that jumps to itself."""
-    found = []
-    function = ""
-    for part in re.split(r"^(?=[\w.\"]+:)", assembly, flags=re.MULTILINE):
-        label, _, rest = part.partition(":")
-        if not label.startswith(".L"):
-            function = label
-        lines = [line.strip() for line in rest.splitlines() if line.startswith("\t")]
-        code = [line for line in lines if not line.startswith((".", "//"))]
-        back = [k for k, line in enumerate(code) if line.startswith("b") and line.endswith(label)]
-        code = code[: back[-1] + 1] if back else []  # behind it the function may end
-        if sum("fmla" in line for line in code) >= 4:
-            found.append((function, code))
-    return found
-
-
-@pytest.mark.parametrize("shape", [(100, 784, 100), (100, 100, 10), (512, 512, 512), (64, 64, 64)])
-def test_products_keep_their_tiles_in_registers(
-    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No loop of a product touches the stack, forward, backward, and with their updates."""
-    target = Target.arm()
-    monkeypatch.setattr(native.machine.Target, "host", staticmethod(lambda: target))
-    monkeypatch.setattr(native.machine.jit, "compile", emulated.Recorded)
-    rows, inner, columns = shape
-    cr.manual_seed(0)
-    model = nn.Sequential(nn.Linear(inner, columns), nn.ReLU(), nn.Linear(columns, inner))
-    made = Trained(model, optim.SGD(model.parameters(), 0.1), nn.functional.mse_loss)
-    x = np.zeros((rows, inner), np.float32)
-    _, step = made.trace(x, x)
-    ir = native.compile_loop([step], [x, x], threads=1)._built.machine.ir
-    blocks = hot_blocks(jit.assembly(ir, target))
-    # Large products share one function; the others have one each, forward and backward.
-    expected = 1 if rows == 512 else 3
-    assert len(blocks) >= expected, "no product was found in the code"
-    for function, code in blocks:
-        spills = [line for line in code if re.search(r"\[sp|\[x29", line)]
-        assert not spills, f"{function} spills: {spills}"
-
-
-def test_a_spill_would_be_found() -> None:
-    turn = "\tfmla\tv0.4s, v1.4s, v2.4s\n" * 4
-    spilled = f".L1:\n{turn}\tstr\tq0, [sp, #16]\n\tb.lt\t.L1\n"
-    text = f"kernel:\n\tmov\tx0, x1\n{spilled}\tldp\td9, d8, [sp]\n\tret\n"
-    [(function, code)] = hot_blocks(text)
-    assert function == "kernel"
-    assert [line for line in code if "[sp" in line] == ["str\tq0, [sp, #16]"]

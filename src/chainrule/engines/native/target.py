@@ -55,6 +55,16 @@ class Target:
         """
         return Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, 32, True, False)
 
+    @staticmethod
+    def avx512() -> Target:
+        """An x86-64 processor with AVX-512 (F, VL, BW, DQ) under Linux, wherever this runs.
+
+        Example:
+            >>> Target.avx512().vector_bytes, Target.avx512().has_masks
+            (64, True)
+        """
+        return Target("x86_64-unknown-linux-gnu", "skylake-avx512", "", 64, 32, True, True)
+
     def lanes(self, dtype: DType) -> int:
         """Elements of a type in one vector register."""
         return self.vector_bytes // dtype.itemsize
