@@ -26,7 +26,7 @@ from .target import Target
 MOST_BYTES = 256 << 20
 _PRUNE_EVERY = 512  # files written: looking through the folder takes longer than writing one
 _saves = itertools.count()
-_FORMAT = b"chainrule machine code 1\n"
+_FORMAT = b"chainrule machine code 2\n"
 _OFF = ("off", "0", "no", "none")
 
 

@@ -7,7 +7,7 @@ import time
 import llvmlite.binding as llvm
 
 from ...errors import EngineError
-from . import cache
+from . import cache, parts
 from .target import Target, initialize, initialize_for
 
 _REFUSED = (
@@ -32,15 +32,18 @@ class Machine:
         self.ir = ir
         self.target = target
         name = cache.name_of(ir, target)
-        code = cache.load(name)
-        self.loaded = code is not None
-        if code is None:
-            code = object_code(ir, target)
-            cache.save(name, code)
+        kept = cache.load(name)
+        self.loaded = kept is not None
+        if kept is None:
+            codes = _object_codes(ir, target)
+            cache.save(name, parts.joined(codes))
+        else:
+            codes = parts.separated(kept)
         # The engine wants a module; the code itself comes as an object file.
         empty = llvm.parse_assembly(f'target triple = "{target.triple}"')
         self._engine = llvm.create_mcjit_compiler(empty, _target_machine(target))
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for code in codes:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         self.seconds = time.perf_counter() - started
 
@@ -78,13 +81,16 @@ def object_code(ir: str, target: Target) -> bytes:
     Raises:
         EngineError: when LLVM refuses the text.
     """
+    return _object_codes(ir, target, 1)[0]
+
+
+def _object_codes(ir: str, target: Target, most: int | None = None) -> list[bytes]:
+    """The object files of a module's parts, at most so many; see :func:`.parts.cut`."""
     initialize_for(target)
     try:
-        parsed = llvm.parse_assembly(ir)
-        parsed.verify()
+        return parts.objects(parts.cut(ir, most), lambda: _target_machine(target))
     except RuntimeError as error:
         raise EngineError(_REFUSED.format(error)) from error
-    return bytes(_target_machine(target).emit_object(parsed))
 
 
 def assembly(ir: str, target: Target) -> str:
