@@ -1,4 +1,4 @@
-"""Rows of the next batch that products ask memory for while they compute."""
+"""Batches that products gather as they read them, and ask memory for a step ahead."""
 
 from __future__ import annotations
 
@@ -134,6 +134,65 @@ def test_batches_asked_for_ahead_give_the_bits_of_single_steps(dtype: Any) -> No
     ]
     found.append((np.concatenate(pieces).tobytes(), [loop.read(k).tobytes() for k in range(4)]))
     assert all(each == found[0] for each in found)
+
+
+def test_a_batch_gathered_by_a_product_gives_the_bits_of_one_gathered_before() -> None:
+    """A data set of one batch is near, and gathered by a task of its own."""
+    x, y = data(4000)
+    rows = np.random.default_rng(5).integers(0, 4000, 100).astype(np.int32)
+    found = []
+    for arrays, chosen in (((x, y), rows), ((x[rows], y[rows]), np.arange(100, dtype=np.int32))):
+        loop, numbers = compiled(arrays, 2)
+        assert ("batch gathered by it" in loop.explain()) == (len(arrays[0]) == 4000)
+        report = loop.run(np.concatenate([chosen, chosen]), np.zeros(2, np.int32), numbers)
+        found.append((report.tobytes(), [loop.read(k).tobytes() for k in range(4)]))
+    assert found[0] == found[1]
+
+
+def test_a_batch_of_another_dtype_is_gathered_by_a_task_that_converts_it() -> None:
+    loop, _ = compiled(data(4000, np.uint8))
+    assert "gathered by it" not in loop.explain()
+    assert "gather 100 rows of 400" in loop.explain()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("size", [(100, 10, 784), (7, 3, 13), (33, 41, 50), (1, 1, 5)])
+@pytest.mark.parametrize("long", [False, True])
+def test_products_fill_their_left_factor_with_rows_of_data(
+    size: tuple[int, int, int], target: str, long: bool
+) -> None:
+    m, n, k = size
+    rng = np.random.default_rng(1)
+    source, b = rng.standard_normal((60, k)), rng.standard_normal((n, k))
+    chosen = rng.integers(0, 60, m).astype(np.int32)
+
+    def body(e: Any, c: Any) -> Any:
+        for _ in range(10 if long else 1):
+            c = e.div(e.mul(c, 0.9), e.add(e.abs(c), 1.0))
+        return c
+
+    def run(gathered: int, left: Any, *more: Any) -> list[Any]:
+        compiled = Compiled(
+            lambda module: product(
+                module,
+                n=n,
+                a=Operand(float32, (k, 1)),
+                b=Operand(float32, (1, k)),
+                outputs=[Operand(float32, (n, 1))],
+                rows=m,
+                depth=k,
+                body=body,
+                gathered=gathered,
+            ),
+            TARGETS[target],
+        )
+        arrays = [left, b.astype("f4"), np.full((m, n), np.nan, np.float32), *more]
+        return compiled(arrays, m, splits=[m // 3])
+
+    given = run(0, source.astype("f4")[chosen])
+    filled = run(60, np.full((m, k), np.nan, np.float32), source.astype("f4"), chosen)
+    assert filled[0].tobytes() == given[0].tobytes()
+    assert filled[2].tobytes() == given[2].tobytes()
 
 
 def test_data_that_lie_near_are_not_asked_for() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ...errors import EngineError, ShapeError
 from ...graph.node import Node
 from ..program import Step
 from .explain import explain
-from .lower.ahead import Gathered, gathered
+from .lower.ahead import Gathered, worth_asking
 from .lower.buffers import Buffer, buffer_for
 from .lower.driver import STOP, TABLE_ENTRIES
 from .lower.gathers import data_buffer, gather_task
@@ -142,18 +141,21 @@ class _Planner:
             if output in owned
         ]
         sums = [prepared.outputs[output] for output in step.sums]
-        gathers = self._gathered(step)
+        gathers = self._gathered(step, leaves)
         return self.workshop.plan(
             prepared, rewrites, graph, leaves, updates, {}, first, sums, gathers
         )
 
-    def _gathered(self, step: Step) -> Gathered | None:
+    def _gathered(self, step: Step, leaves: dict[Node, Buffer]) -> Gathered | None:
         """The largest rows that a step gathers, if they are worth asking for a step ahead."""
-        sources = self.sources[step.data : step.data + len(step.batch)]
-        if not sources:
-            return None
-        largest = max(sources, key=lambda each: prod(each.shape[1:]) * each.dtype.itemsize)
-        return gathered(largest, _rows(step), self.usual, self.workshop.module.target)
+        batch = [leaves[step.graph.inputs[source]] for source in step.batch]
+        found = [
+            Gathered(data, into, self.indices, _rows(step), self.usual)
+            for data, into in zip(self.sources[step.data :], batch, strict=False)
+        ]
+        largest = max(found, key=lambda each: each.row_bytes, default=None)
+        target = self.workshop.module.target
+        return largest if largest and worth_asking(largest, target) else None
 
     def _gather(self, node: Node, number: int, leaves: dict[Node, Buffer]) -> Task:
         leaves[node] = buffer_for(node, node.name or f"batch {number}")

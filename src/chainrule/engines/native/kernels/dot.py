@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ..emit.body import Emitter
 from ..emit.ir import Function
-from ..emit.memory import Part, load_points
+from ..emit.memory import Part, load_points, store_points
 from ..emit.shuffle import fold_many, take_lanes
-from ..emit.types import PTR, Value, of
+from ..emit.types import INT32, INT64, PTR, Value, of
 from .ahead import Asking
 from .common import Operand, Span, power_above, spans
 from .tiles import LONG_BODY, Ending, Problem, RowTiles, Tile, cover, dot_lanes
@@ -41,9 +41,14 @@ def _write_rows(form: _Dot, tile: Tile, rows: tuple[Value, Value]) -> None:
     function, problem = form.function, form.problem
 
     def columns(first: int, last: int, width: int, rows: RowTiles) -> None:
-        def block(column: Value, count: int) -> None:
-            rows(lambda row, many: form.tile(row, many, column, count))
+        def block(column: Value, count: int, fill: bool = False) -> None:
+            rows(lambda row, many: form.tile(row, many, column, count, fill))
 
+        if problem.gathered:
+            # Whoever reads a row first finds it among the data.
+            count = min(width, last - first)
+            block(function.i64(first), count, fill=True)
+            first += count
         full = first + (last - first) // width * width
         function.loop(first, full, width, [], lambda column, _: block(column, width))
         if full < last:
@@ -101,14 +106,20 @@ class _Dot:
         self.lanes = dot_lanes(function.target, problem)
         self.type = of(problem.dtype)
         self.asking: Asking | None = None
+        *pointers, _, _ = function.params
         if problem.ahead:
-            asked = function.params[-4:-2]
+            asked = pointers[-2:]
+            del pointers[-2:]
             self.asking = Asking(function, problem.ahead, problem.sizes, asked, False)
+        self.source = pointers[-2:]
 
-    def tile(self, row: Value, rows: int, column: Value, columns: int) -> None:
-        """``rows`` rows from ``row`` on, ``columns`` columns from ``column`` on."""
+    def tile(self, row: Value, rows: int, column: Value, columns: int, fill: bool = False) -> None:
+        """``rows`` rows from ``row`` on, ``columns`` columns from ``column`` on.
+
+        With ``fill`` the rows of A are read from the data and stored.
+        """
         self.ending.begin(row, column)
-        sums = self._sums(row, rows, column, columns)
+        sums = self._sums(row, rows, column, columns, fill)
         # A row's sums take a power of two of lanes, so that they can be cut out again.
         wide = power_above(columns)
         group = max(1, self.lanes // wide)
@@ -145,7 +156,16 @@ class _Dot:
                 c = e.add(c, ending.start(e, r, span))
             ending.finish(e, c, r, span)
 
-    def _sums(self, row: Value, rows: int, column: Value, columns: int) -> list[Value]:
+    def _chosen(self, row: Value) -> Value:
+        """The row of the data that becomes a row of A."""
+        function, size = self.function, self.problem.gathered
+        source, indices = self.source
+        index = function.load(function.offset(indices, row, "i32"), INT32)
+        wide = function.value(f"sext i32 {index.text} to i64", INT64)
+        held = function.min(function.max(wide, 0), size - 1)
+        return function.offset(source, function.mul(held, self.problem.depth), self.type.element)
+
+    def _sums(self, row: Value, rows: int, column: Value, columns: int, fill: bool) -> list[Value]:
         """Run k over a tile: one vector of partial sums for each element of C."""
         function, problem = self.function, self.problem
         element, a_row, b_column = self.type.element, problem.a.strides[0], problem.b.strides[1]
@@ -153,6 +173,7 @@ class _Dot:
         first_b = function.offset(self.b, function.mul(column, b_column), element)
         e = Emitter(function, self.lanes)
         asked = self.asking and self.asking.tile(row, rows, column, columns)
+        chosen = [self._chosen(function.add(row, r)) for r in range(rows)] if fill else []
 
         def turn(k: Value, sums: list[Value], part: Part = None) -> list[Value]:
             at_a = function.anchor(function.offset(first_a, k, element))
@@ -167,7 +188,13 @@ class _Dot:
                 asked.turn(k, problem.depth)
             done = []
             for r in range(rows):
-                of_a = vector(at_a, r * a_row)
+                if fill:
+                    of_a = vector(function.offset(chosen[r], k, element), 0)
+                    store_points(
+                        e, of_a, function.offset(at_a, r * a_row, element), problem.dtype, 1, part
+                    )
+                else:
+                    of_a = vector(at_a, r * a_row)
                 done += [e.fma(of_a, of_b[s], sums[r * columns + s]) for s in range(columns)]
             return done
 

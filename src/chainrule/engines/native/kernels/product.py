@@ -11,6 +11,7 @@ blocked    anything else, and large products: blocks of both are copied (see ``b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..emit.ir import Module
 from ..emit.types import Value
@@ -35,6 +36,7 @@ def product(
     operands: Sequence[Operand] = (),
     body: Body | None = None,
     ahead: Ahead | None = None,
+    gathered: int = 0,
 ) -> Kernel:
     """Add a kernel for a matrix product whose result goes through a body.
 
@@ -50,21 +52,26 @@ def product(
         bias: what the sums start from, strides along (m, n) with 0 where it repeats.
         operands: what the body takes besides the product, strides along (m, n).
         body: ``body(e, c, *operands)`` returns one value for each output; None stores c.
-        ahead: rows of the next batch to ask memory for; forms that copy panels do not.
+        ahead: rows of the next batch to ask memory for; the blocked form does not.
+        gathered: rows of a data array, of A's type and of ``depth`` columns, from which A is filled
+            by index while it is first read; 0 where A is there. The dot form alone does it.
 
     Returns:
-        The kernel: pointers a, b, bias if given, operands, outputs, then ``data`` and ``chosen`` if
-        it asks ahead, or scratch if any. Split along rows it takes the extent k (none in the dot
-        form), along columns m and k.
+        The kernel: pointers a, b, bias if given, operands, outputs; ``source`` and ``indices``
+        (int32) if it fills A; ``data`` and ``chosen`` if it asks ahead; scratch if any. Split along
+        rows it takes the extent k (none in the dot form), along columns m and k.
     """
     problem = Problem(
         n, a, b, bias, tuple(operands), tuple(outputs), body or _keep, rows, depth, ahead
     )
     form = choose_form(problem)
+    if form == "dot":
+        problem = replace(problem, gathered=gathered)
     names = ["a", "b", *(["bias"] if bias else [])]
     names += [*numbered("in", len(operands)), *numbered("out", len(outputs))]
     if form == "blocked":
         return blocked.add(module, problem, names)
+    names += ["source", "indices"] if problem.gathered else []
     names += ["data", "chosen"] if ahead else []
     if form == "dot":
         tile = tiles.choose_dot(module.target, problem)

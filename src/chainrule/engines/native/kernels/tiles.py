@@ -36,7 +36,11 @@ _ROWS_TO_SHARE = 16
 
 @dataclass(frozen=True)
 class Problem:
-    """A product to be written: layouts, body, and the sizes to expect."""
+    """A product to be written: layouts, body, and the sizes to expect.
+
+    ``ahead`` is what it asks memory for; ``gathered`` how many rows the data have from which it
+    fills A, 0 where A is there already.
+    """
 
     n: int
     a: Operand
@@ -48,6 +52,7 @@ class Problem:
     rows: int
     depth: int
     ahead: Ahead | None = None
+    gathered: int = 0
 
     @property
     def dtype(self) -> DType:

@@ -1,4 +1,4 @@
-"""Which products of a step ask memory for the rows of the next batch, and for which bytes."""
+"""Large batches: which product gathers the rows, and which ask memory for the next ones."""
 
 from __future__ import annotations
 
@@ -54,12 +54,16 @@ class Gathered:
 
     Attributes:
         data: the array.
+        batch: the buffer that the rows are gathered into.
+        indices: their numbers.
         rows: how many the step gathers.
         usual: how many the largest training step of the loop gathers, so that a kernel shared with
             it asks for the same.
     """
 
     data: Buffer
+    batch: Buffer
+    indices: Buffer
     rows: int
     usual: int
 
@@ -67,6 +71,21 @@ class Gathered:
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return prod(self.data.shape[1:]) * self.data.dtype.itemsize
+
+    def filler(self, order: Sequence[Cluster], readers: set[Cluster]) -> Cluster | None:
+        """The product that may gather the rows as it reads them, because it is the first reader.
+
+        Args:
+            order: the step's clusters.
+            readers: those that read the batch.
+        """
+        first = next((cluster for cluster in order if cluster in readers), None)
+        same = self.data.dtype is self.batch.dtype
+        return first if same and first is not None and _is_plain(first) else None
+
+    def fill(self) -> list[Argument]:
+        """The pointers that such a product takes for it."""
+        return [Argument(self.data, 0, 0), Argument(self.indices, 0, 1)]
 
     def ratio(self, extent: int) -> tuple[int, int]:
         """Rows of the batch for the places of an axis: (times, over)."""
@@ -86,10 +105,10 @@ class Gathered:
         needed = lines * _CYCLES_A_LINE
         chosen: dict[Cluster, float] = {}
         for cluster in reversed(order):
-            anchor = cluster.anchor
-            if cluster.kind != "product" or anchor is None or anchor.ndim != 2:
+            if not _is_plain(cluster):
                 continue
-            lasts = _cycles(target, anchor)
+            assert cluster.anchor is not None
+            lasts = _cycles(target, cluster.anchor)
             if lasts >= _LEAST_SHARE * needed and sum(chosen.values()) < needed:
                 chosen[cluster] = lasts
         return self._shared(chosen)
@@ -107,14 +126,19 @@ class Gathered:
         return parts
 
 
+def _is_plain(cluster: Cluster) -> bool:
+    """Whether it is one product of two matrices."""
+    anchor = cluster.anchor
+    return cluster.kind == "product" and anchor is not None and anchor.ndim == 2
+
+
 def _cycles(target: Target, anchor: Node) -> float:
     """How long a product lasts at two multiply-adds of vectors a cycle."""
     depth = anchor.inputs[0].shape[-2 if anchor.attrs["ta"] else -1]
     return prod(anchor.shape) * depth / (2 * target.lanes(anchor.dtype))
 
 
-def gathered(data: Buffer, rows: int, usual: int, target: Target) -> Gathered | None:
-    """The rows of a step, if they are worth asking for: far away, and many bytes."""
-    made = Gathered(data, rows, usual)
-    far = data.size > target.second_cache
-    return made if far and rows * made.row_bytes >= _LEAST else None
+def worth_asking(gathered: Gathered, target: Target) -> bool:
+    """Whether the rows lie far away and are many bytes."""
+    far = gathered.data.size > target.second_cache
+    return far and gathered.rows * gathered.row_bytes >= _LEAST

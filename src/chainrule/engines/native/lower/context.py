@@ -14,7 +14,7 @@ from ..emit.ir import Module
 from ..kernels.common import Kernel
 from ..kernels.rows import Phase
 from ..library import written
-from .ahead import Part
+from .ahead import Gathered, Part
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .formula import Reader, Step, encoded, evaluate, steps_of
@@ -34,6 +34,7 @@ class Context:
         kernels: the kernels written so far; shared by all steps.
         late: checks of indices that depend on state written by the step itself.
         asking: the products that ask memory for the next batch meanwhile.
+        filler: the product that may gather the batch as it reads it, and the batch.
     """
 
     module: Module
@@ -44,6 +45,7 @@ class Context:
     kernels: dict[Any, Kernel] = field(default_factory=dict)
     late: set[Node] = field(default_factory=set)
     asking: Mapping[Cluster, Part] = field(default_factory=dict)
+    filler: tuple[Cluster, Gathered] | None = None
 
     def table(self, length: int) -> Buffer:
         """The buffer holding 0, 1, ... length - 1."""

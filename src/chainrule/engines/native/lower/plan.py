@@ -140,9 +140,14 @@ def plan(
     buffers = lay_buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
     order = _ordered(clusters, after)
-    asking = gathered.parts(module.target, order) if gathered else {}
-    context = Context(module, buffers, fusion.inline, needed, tables, kernels, late, asking)
-    tasks = [*first, *lower_all(context, order)]
+    context = Context(module, buffers, fusion.inline, needed, tables, kernels, late)
+    if gathered is not None:
+        context.asking = gathered.parts(module.target, order)
+        context.filler = _filler(fusion, gathered, order, buffers)
+    lowered = lower_all(context, order)
+    filled = {task.fills for task in lowered if task.fills is not None}
+    needless = {task for task in first if any(each.buffer in filled for each in task.arguments)}
+    tasks = [*(task for task in first if task not in needless), *lowered]
     for source, output in updates:
         if in_place.get(source) is not output:
             tasks.append(_copy(context, source, output))
@@ -153,6 +158,20 @@ def plan(
     made = phases(tasks)
     clock.mark("schedule")
     return made, buffers, fusion, late
+
+
+def _filler(
+    fusion: Fusion, gathered: Gathered, order: Sequence[Cluster], buffers: Buffers
+) -> tuple[Cluster, Gathered] | None:
+    """The product that may gather the batch as it reads it."""
+    readers = {
+        fusion.owner[user]
+        for node, users in fusion.users.items()
+        if buffers.get(node) is gathered.batch
+        for user in users
+    }
+    found = gathered.filler(order, readers)
+    return None if found is None else (found, gathered)
 
 
 class _Clock:

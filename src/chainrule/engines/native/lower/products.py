@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 from ....graph.node import Node
 from ..kernels import blocked
 from ..kernels.ahead import Ahead
 from ..kernels.common import Kernel, Operand
 from ..kernels.product import product
+from .ahead import Gathered
 from .buffers import Buffer, Place
 from .cluster import Cluster
 from .context import Context, Points, points
@@ -134,11 +136,17 @@ class _Product:
         return replace(self, sizes=(rows, columns, depth), stacked=tuple(stacked))
 
     def kernel(
-        self, context: Context, anchor: Node, behind: Points, ahead: Ahead | None = None
+        self,
+        context: Context,
+        anchor: Node,
+        behind: Points,
+        ahead: Ahead | None = None,
+        gathered: int = 0,
     ) -> Kernel:
         """The kernel of the product and of what is behind it."""
         rows, columns, depth = self.sizes
-        asked = {"ahead": ahead} if ahead else {}
+        asked: dict[str, Any] = {"ahead": ahead} if ahead else {}
+        asked |= {"gathered": gathered} if gathered else {}
         a = Operand(anchor.dtype, self.left.strides)
         b = Operand(anchor.dtype, self.right.strides)
         return context.kernel(
@@ -176,12 +184,28 @@ def lower_product(context: Context, cluster: Cluster) -> list[Task]:
     chosen, behind = _merged(context, cluster, anchor, given)
     part = context.asking.get(cluster)
     ahead = part.ahead(*chosen.sizes[:2]) if part else None
-    kernel = chosen.kernel(context, anchor, behind, ahead)
+    fill = _filled(context, cluster, chosen)
+    rows = fill.data.shape[0] if fill else 0
+    kernel = chosen.kernel(context, anchor, behind, ahead, rows)
     task = _task(cluster, anchor, chosen, behind, kernel)
+    if fill and "source" in kernel.pointers:
+        task.arguments[0] = replace(task.arguments[0], writes=True, reads=False)
+        task.arguments += fill.fill()
+        task.fills = fill.batch
+        task.label += ", batch gathered by it"
     if part and "chosen" in kernel.pointers:
         task.arguments += part.arguments()
         task.label += ", next batch asked for"
     return [task]
+
+
+def _filled(context: Context, cluster: Cluster, chosen: _Product) -> Gathered | None:
+    """The batch that is all of the product's left factor, if the product may gather it."""
+    if context.filler is None or context.filler[0] is not cluster:
+        return None
+    batch = context.filler[1]
+    whole = chosen.left.buffer is batch.batch and chosen.left.offset == 0
+    return batch if whole and chosen.right.buffer is not batch.batch else None
 
 
 def _merged(

@@ -71,6 +71,7 @@ class Task:
         cluster: the nodes it computes; None for copies and gathers.
         checks: whether it must be over before state is written, in all threads.
         commits: whether it writes state.
+        fills: the batch that it gathers as it reads it.
     """
 
     label: str
@@ -87,6 +88,7 @@ class Task:
     steps: Steps | None = None
     checks: bool = False
     commits: bool = False
+    fills: Buffer | None = None
 
     @property
     def shared(self) -> bool:
