@@ -113,8 +113,7 @@ class Course:
         self.first_check = len(batching.sizes)
         self.every = every
         self.sizes, self.kinds, self.variants, self._ends = _steps(batching, checks)
-        self.work = self.sizes * np.where(self.kinds == TRAINS, 3.0, 1.0) + STEP_WORK
-        self._work_ends = np.cumsum(self.work[self.variants])
+        self.work, self._work_ends = _work(batching, checks)
 
     def __len__(self) -> int:
         """Steps of an epoch."""
@@ -223,6 +222,14 @@ def _steps(batching: Batching, checks: Batching | None) -> tuple[Array, Array, A
     )
     ends = np.concatenate([[0], np.cumsum(sizes[variants])])
     return sizes, np.array([*kinds, LOOKS]), variants, ends
+
+
+@functools.lru_cache(maxsize=32)
+def _work(batching: Batching, checks: Batching | None) -> tuple[Array, Array]:
+    """The work of each variant, and of an epoch up to each of its steps."""
+    sizes, kinds, variants, _ = _steps(batching, checks)
+    work = sizes * np.where(kinds == TRAINS, 3.0, 1.0) + STEP_WORK
+    return work, np.cumsum(work[variants])
 
 
 def evaluation_batching(count: int) -> Batching:

@@ -148,7 +148,8 @@ class Batching:
         if self.blocks:
             order = permutations(key, counter, self.count, epochs)[:, : self.used]
         else:
-            order = np.broadcast_to(np.arange(self.used, dtype=np.int32), (epochs, self.used))
+            order = np.arange(self.used, dtype=np.int32)[None]
+            order = order if epochs == 1 else np.broadcast_to(order, (epochs, self.used))
         return order if rows is None else rows[order]
 
 

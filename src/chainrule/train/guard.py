@@ -7,6 +7,7 @@ attributes of its modules.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterable
 from types import CodeType, FunctionType, MethodType
@@ -97,7 +98,7 @@ def _mark_function(function: Any, depth: int) -> Any:
     code = function.__code__
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     space = function.__globals__
-    seen = [space[name] for name in sorted(_names(code)) if name in space]
+    seen = [space[name] for name in _names(code) if name in space]
     values = (*cells, *seen, *(function.__defaults__ or ()))
     return Same(code), tuple(mark(value, depth) for value in values)
 
@@ -110,13 +111,14 @@ def _is_filled(cell: Any) -> bool:
     return True
 
 
-def _names(code: CodeType) -> set[str]:
-    """The names that code reads from outside of it, functions inside it included."""
+@functools.lru_cache(maxsize=512)
+def _names(code: CodeType) -> tuple[str, ...]:
+    """The names that code reads from outside of it, functions inside it included; sorted."""
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            found |= _names(constant)
-    return found
+            found.update(_names(constant))
+    return tuple(sorted(found))
 
 
 def guard(
