@@ -81,7 +81,8 @@ class CheckedResident(Resident):
         try:
             arrays = self.program.run()
         except BaseException:
-            self._journal.pop()
+            # A call that was interrupted may have been done, or not.
+            self._journal, self._changed = [], True
             raise
         if not all(map(all_finite, arrays)):
             raise self._find(arrays)

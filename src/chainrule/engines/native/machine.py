@@ -30,6 +30,7 @@ from .lower.arena import (
 from .lower.buffers import Buffer, address_of
 from .lower.checks import raise_for
 from .lower.driver import (
+    CUT_LOOP,
     DONE,
     STOP,
     TABLE,
@@ -40,9 +41,11 @@ from .lower.driver import (
     write_step,
 )
 from .lower.guards import enabled, write_look
+from .lower.long import is_long
 from .lower.plan import Planned, plan
 from .lower.tasks import Task
 from .pace import Pace
+from .patience import patiently
 from .target import Target
 from .team import Team, thread_count
 
@@ -87,6 +90,7 @@ class Built:
         self._pace = Pace(self.threads, self.fixed)
         self._teams = {count: Team(address, count) for count in self._pace.counts}
         self.checks = [check for each in self.planned for check in each.checks]
+        self.long = any(each.long for each in self.planned)
         self.bind(self.data)
 
     def bind(self, data: list[Array]) -> None:
@@ -126,6 +130,8 @@ class Built:
         """
         report = np.zeros(self.width(steps), np.float64)
         self._words()[0] = 0
+        if self.long:
+            self._forget_cut()
         done = place = told = 0
         while done < steps.size:
             threads, count = self._pace.next(steps.size - done)
@@ -138,6 +144,8 @@ class Built:
             if self.layout.guards is not None:
                 tasks = [task.label for each in self.planned for task in each.leaves]
                 self.layout.guards.raise_for(self.arena, tasks)
+            if self.long:
+                self._forget_cut()
             if self.checks:
                 self._refuse_bad_index(done)
             if self._words()[0]:
@@ -193,6 +201,15 @@ class Built:
             if bad[0] or bad[1]:
                 self._refuse_bad_index(0)
 
+        def long(kept: Any = kept) -> None:
+            self._forget_cut()
+            stop[0] = 0
+            patiently(entered, self.stop)
+            if self.checks:
+                self._refuse_bad_index(0)
+
+        if self.long:
+            return long
         return checked if self.checks else alone
 
     def _chosen(
@@ -239,8 +256,22 @@ class Built:
         """
         self.arena[LATE : LATE + 4] = 0
         places = map(address_of, (self.arena, *arrays))
-        share = self._teams[threads](*places, arrays[1].size, threads, pinned=self._pace.pinned)
+        team, size, pinned = self._teams[threads], arrays[1].size, self._pace.pinned
+        call = functools.partial(team, *places, size, threads, pinned=pinned)
+        share = patiently(call, self.stop) if self.long else call()
         return int(self._words()[-1]), share
+
+    def stop(self) -> None:
+        """Ask running code to end after its step; a long one is left where it is, undone."""
+        self._words()[0] = 1
+
+    def _forget_cut(self) -> None:
+        """Take back what a step that was cut left in the header; its indices were any numbers."""
+        words = self.arena[VIOLATED : CUT_LOOP + 16].view(np.int64)
+        if words[2:].any():
+            words[...] = 0
+            for check in self.checks:
+                check.found(self.arena)
 
 
 class Workshop:
@@ -280,20 +311,28 @@ class Workshop:
         gathered: Gathered | None = None,
     ) -> Planned:
         """Plan one prepared step; see :func:`.lower.plan.plan`."""
-        phases, buffers, fusion, late = plan(
-            self.module,
-            prepared,
-            leaves,
-            updates,
-            results,
-            self.tables,
-            self.kernels,
-            first,
-            sums,
-            self.seconds,
-            gathered,
-        )
-        return Planned(phases, buffers, fusion, prepared, rewrites, len(graph.nodes()), late)
+        first = list(first)
+
+        def planned(long: bool) -> Planned:
+            phases, buffers, fusion, late = plan(
+                self.module,
+                prepared,
+                leaves,
+                updates,
+                results,
+                self.tables,
+                self.kernels,
+                first,
+                sums,
+                self.seconds,
+                gathered,
+                long,
+            )
+            nodes = len(graph.nodes())
+            return Planned(phases, buffers, fusion, prepared, rewrites, nodes, late, long)
+
+        found = planned(False)
+        return planned(True) if is_long(found.tasks) else found
 
     def build(
         self,
@@ -319,7 +358,8 @@ class Workshop:
         self.outside = outside
         checked = any(each.checks for each in planned)
         names = _names("step", planned)
-        loop = LoopCode(names, rows, sums, numbers, threads > 1, checked, asks)
+        long = any(each.long for each in planned)
+        loop = LoopCode(names, rows, sums, numbers, threads > 1, checked, asks, long=long)
         self._write(planned, layout, loop, {})
         text = self.module.text()
         self.add_time("emit", started)
@@ -374,6 +414,7 @@ class Workshop:
                 (layout.scratch_start, layout.scratch),
                 clocks,
                 look,
+                loop.long and each.long,
             )
             write_step(self.module, code)
         write_loop(self.module, loop)

@@ -14,12 +14,15 @@ from ..emit.driver import BARRIER_BYTES, LATE, barrier, flush_denormals
 from ..emit.ir import Function, Module
 from ..emit.types import INT32, INT64, PTR, Type, Value
 from .buffers import Buffer, Slot, Time
+from .long import TURN, turn_of, work
 from .tasks import Argument, Steps, Task, leaves
 
 STOP = BARRIER_BYTES  # int64: nonzero asks the loop to stop after the step
 DONE = STOP + 64  # int64: steps that were run
 AGREED = DONE + 64  # two int64 on lines of their own: what the first thread decided
 VIOLATED = AGREED + 128  # two int64: an index was bad before, or after, state was written
+CUT = VIOLATED + 16  # two int64 that phases take turns with: a long step is to be left
+CUT_LOOP = CUT + 16  # the same for the time steps of a loop
 TABLE = VIOLATED + 64  # pointers to outside memory
 TABLE_ENTRIES = 256
 HEADER = TABLE + 8 * TABLE_ENTRIES
@@ -39,6 +42,7 @@ class StepCode:
             first thread; empty when nothing is timed.
         look: the function that looks for writes outside of arrays after each task, in debug mode,
             and the tasks' numbers.
+        long: whether the step looks at the stop word itself, and is left before it writes state.
     """
 
     name: str
@@ -48,6 +52,7 @@ class StepCode:
     scratch: tuple[int, int] = (0, 0)
     clocks: Mapping[Task | None, int] = field(default_factory=dict)
     look: tuple[str, Mapping[Task, int]] | None = None
+    long: bool = False
 
 
 class _Writer:
@@ -65,6 +70,7 @@ class _Writer:
         self.bounds: dict[tuple[int, int], tuple[Value, Value]] = {}
         # The steps of the loops that are being written: number of the step, and its time.
         self.now: dict[Time, tuple[Value, Value]] = {}
+        self.cut = code.long  # whether no state is written yet, in a step that can be cut
 
     def write(self) -> None:
         function = self.function
@@ -74,8 +80,8 @@ class _Writer:
         guarded = not any(task.checks for phase in self.code.phases for task in phase)
         leave = function.fresh("leave")
         for number, phase in enumerate(self.code.phases):
-            if number and self.code.threaded:
-                self.wait()
+            self._between(number, leave)
+            self.cut = self.cut and not any(task.commits for task in phase)
             if not guarded and any(task.commits for task in phase):
                 self._guard(leave)
                 guarded = True
@@ -84,16 +90,44 @@ class _Writer:
         function.block(leave)
         function.ret()
 
+    def _between(self, number: int, leave: str) -> None:
+        """What stands between two phases: the barrier, and the way out of a long step.
+
+        Each thread that sees the stop word says so before the barrier, and all look behind it. The
+        next phase says it in another word, so that the slowest thread still reads what all read.
+        """
+        if self.cut and number:
+            self._tell(self.function.offset(self.arena, CUT + 8 * (number % 2)))
+        if number and self.code.threaded:
+            self.wait()
+        if self.cut and number:
+            self._leave_if(self._is_set(CUT + 8 * (number % 2)), leave)
+
+    def _tell(self, word: Value) -> None:
+        """Set a word of the header if the loop was asked to stop."""
+        function = self.function
+        function.when(self._is_set(STOP), lambda: function.store(function.i64(1), word))
+
+    def _is_set(self, place: int) -> Value:
+        return self.function.compare("ne", _word(self.function, self.arena, place), 0)
+
+    def _unless(self, place: int, write: Callable[[], None]) -> None:
+        """Write code that is passed over where a word of the header is set."""
+        function = self.function
+        function.when(function.compare("eq", _word(function, self.arena, place), 0), write)
+
+    def _leave_if(self, condition: Value, leave: str) -> None:
+        function = self.function
+        going = function.fresh("going")
+        function.line(f"br i1 {condition.text}, label %{leave}, label %{going}")
+        function.block(going)
+
     def _guard(self, leave: str) -> None:
         """Leave the step where an index was bad: from here on state is written.
 
         The checks lie in earlier phases, so all threads see the same word.
         """
-        function = self.function
-        bad = function.compare("ne", _word(function, self.arena, VIOLATED), 0)
-        going = function.fresh("going")
-        function.line(f"br i1 {bad.text}, label %{leave}, label %{going}")
-        function.block(going)
+        self._leave_if(self._is_set(VIOLATED), leave)
 
     def wait(self) -> None:
         """Write the barrier."""
@@ -180,18 +214,46 @@ class _Writer:
         """A loop over time; every thread is in it."""
         function, time = self.function, steps.time
 
-        def step(number: Value, _: list[Value]) -> None:
+        # Where a long step can be left: the last barrier of a time step, of an outermost loop.
+        cut = self.cut and not self.now
+        barriers = len(steps.phases) - 1 + steps.waits if self.code.threaded else 0
+
+        def step(number: Value) -> None:
             at = function.sub(time.length - 1, number) if time.reverse else number
             self.now[time] = number, at
-            for place, phase in enumerate(steps.phases):
-                if place and self.code.threaded:
-                    self.wait()
+            ends = [True] * (len(steps.phases) - 1) + [steps.waits]
+            for place, (phase, end) in enumerate(zip(steps.phases, ends, strict=True), 1):
                 self._phase(phase)
-            if steps.waits and self.code.threaded:
-                self.wait()
+                if end and self.code.threaded:
+                    if cut and place == barriers:
+                        self._tell(self._loop_word(number, 0))
+                    self.wait()
 
-        function.loop(0, time.length, 1, [], step)
+        def turn(number: Value, _: list[Value]) -> None:
+            if not cut:
+                step(number)
+            elif not barriers:
+                self._unless(STOP, lambda: step(number))
+            else:
+                self._after_uncut(number, lambda: step(number))
+
+        function.loop(0, time.length, 1, [], turn)
         del self.now[time]
+
+    def _after_uncut(self, number: Value, write: Callable[[], None]) -> None:
+        """Write a time step, which is passed over where the one before it told to leave."""
+        function = self.function
+        told = function.load(self._loop_word(number, 1), INT64)
+        word = self._loop_word(number, 0)
+        bad = function.compare("ne", told, 0)
+        function.when(bad, lambda: function.store(function.i64(1), word))
+        function.when(function.compare("eq", told, 0), write)
+
+    def _loop_word(self, number: Value, before: int) -> Value:
+        """The word of a time step, or of the one before it; two take turns."""
+        function = self.function
+        turn = function.value(f"and i64 {function.add(number, before).text}, 1", INT64)
+        return function.offset(function.offset(self.arena, CUT_LOOP), function.mul(turn, 8))
 
     def _untimed(self, task: Task) -> None:
         if task.kernel is None:
@@ -211,7 +273,34 @@ class _Writer:
         if kernel.scratch:
             pointers.append(self._scratch())
         start, stop = self._bounds(task)
-        kernel.call(self.function, pointers, list(task.extents), start, stop)
+
+        def call(start: Value | int, stop: Value | int) -> None:
+            kernel.call(self.function, pointers, list(task.extents), start, stop)
+
+        if self.cut and work(task) > TURN:
+            self._by_turns(task, start, stop, call)
+        else:
+            call(start, stop)
+
+    def _by_turns(
+        self,
+        task: Task,
+        start: Value | int,
+        stop: Value | int,
+        call: Callable[[Value | int, Value | int], None],
+    ) -> None:
+        """A large task in several calls, with a look at the stop word before each."""
+        function = self.function
+        rows = turn_of(task)
+        if not task.shared or rows >= task.length:
+            self._unless(STOP, lambda: call(start, stop))
+            return
+
+        def turn(at: Value, _: list[Value]) -> None:
+            end = function.min(function.add(at, rows), stop)
+            self._unless(STOP, lambda: call(at, end))
+
+        function.loop(start, stop, rows, [], turn, guard=True)
 
     def _scratch(self) -> Value:
         start, size = self.code.scratch
@@ -293,6 +382,7 @@ class LoopCode:
         checked: whether a step checks indices; the loop ends where one was bad.
         asks: for each variant 1 if it may ask for the rows of the next step of its kind, else 0.
         name: the loop's name.
+        long: whether a step can be cut, and then was not done.
     """
 
     steps: Sequence[str]
@@ -303,6 +393,7 @@ class LoopCode:
     checked: bool
     asks: Sequence[int] = ()
     name: str = "run"
+    long: bool = False
 
 
 def write_loop(module: Module, code: LoopCode) -> None:
@@ -401,9 +492,10 @@ def _next_indices(
 
 
 def _count(function: Function, code: LoopCode, arena: Value, number: Value, after: Value) -> None:
-    """Tell how many steps were run; one with a bad index was not."""
-    if code.checked:
-        good = function.compare("eq", _word(function, arena, VIOLATED), 0)
+    """Tell how many steps were run; one with a bad index, or one that was cut, was not."""
+    undone = [VIOLATED] * code.checked + [CUT, CUT + 8] * code.long
+    for place in undone:
+        good = function.compare("eq", _word(function, arena, place), 0)
         after = function.select(good, after, number)
     function.store(after, function.offset(arena, DONE))
 

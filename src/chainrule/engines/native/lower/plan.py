@@ -13,6 +13,7 @@ from ....graph.graph import Graph
 from ....graph.node import Node
 from ..emit.ir import Module
 from ..kernels.common import Kernel
+from . import long as long_steps
 from .ahead import NEXT, Gathered
 from .buffers import Buffer, Place
 from .checks import Check, is_check
@@ -46,6 +47,7 @@ class Planned:
         rewrites: how often each rewrite was applied.
         before: how many nodes the graph had before simplification.
         late: the checks that come after state is written.
+        long: whether it may take so long that it can be cut.
         seconds: time of each stage.
     """
 
@@ -56,6 +58,7 @@ class Planned:
     rewrites: dict[str, int]
     before: int
     late: set[Node] = field(default_factory=set)
+    long: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -113,6 +116,7 @@ def plan(
     sums: Sequence[Node] = (),
     seconds: dict[str, float] | None = None,
     gathered: Gathered | None = None,
+    long: bool = False,
 ) -> tuple[list[list[Task]], Buffers, Fusion, set[Node]]:
     """Plan a prepared graph.
 
@@ -128,6 +132,7 @@ def plan(
         sums: nodes of one element that the step reports.
         seconds: filled with the time of each stage.
         gathered: the rows that the step gathers, to be asked for a step ahead.
+        long: whether it can be cut; see :mod:`.long`.
     """
     clock = _Clock(seconds)
     fusion = fuse(graph)
@@ -135,7 +140,8 @@ def plan(
     needed = stored(fusion, clusters)
     clock.mark("fuse")
     after = {cluster: fusion.consumers(cluster) for cluster in clusters}
-    in_place = _in_place(fusion, after, updates, needed)
+    kinds = long_steps.IN_PLACE if long else _IN_PLACE
+    in_place = _in_place(fusion, after, updates, needed, kinds)
     late = _checks_first(fusion, after, [fusion.owner[output] for output in in_place.values()])
     buffers = lay_buffers(fusion, leaves, results, in_place, needed)
     clock.mark("layout")
@@ -155,7 +161,7 @@ def plan(
         tasks.append(_report(buffers, sums))
     _mark_commits(tasks, {leaves[source] for source, _ in updates}, late)
     clock.mark("kernels")
-    made = phases(tasks)
+    made = phases(tasks, long)
     clock.mark("schedule")
     return made, buffers, fusion, late
 
@@ -198,7 +204,11 @@ Followers = dict[Cluster, set[Cluster]]
 
 
 def _in_place(
-    fusion: Fusion, after: Followers, updates: Sequence[tuple[Node, Node]], needed: set[Node]
+    fusion: Fusion,
+    after: Followers,
+    updates: Sequence[tuple[Node, Node]],
+    needed: set[Node],
+    kinds: Sequence[str],
 ) -> dict[Node, Node]:
     """The updates whose output may be written over its input while the step runs.
 
@@ -210,7 +220,7 @@ def _in_place(
         if output not in needed or output in taken or not is_computed(output):
             continue
         writer = fusion.owner[output]
-        if writer.kind not in _IN_PLACE or not _reads_same_point(fusion, writer, source, output):
+        if writer.kind not in kinds or not _reads_same_point(fusion, writer, source, output):
             continue
         readers = {fusion.owner[user] for user in fusion.users.get(source, ())} - {writer}
         if readers and _reaches(after, writer, readers):

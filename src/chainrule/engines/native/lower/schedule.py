@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .buffers import Buffer
+from .long import last
 from .tasks import Signature, Task
 
 Use = tuple[Signature, bool]  # which part, and whether it is written
@@ -88,14 +89,17 @@ def conflicts(tasks: Sequence[Task]) -> list[dict[int, bool]]:
     return result
 
 
-def phases(tasks: Sequence[Task]) -> list[list[Task]]:
+def phases(tasks: Sequence[Task], long: bool = False) -> list[list[Task]]:
     """Tasks in phases: as few barriers as a greedy choice finds, each task as early as it can.
 
     Args:
         tasks: in an order that is right on one thread.
+        long: whether what writes state comes after all else; see :mod:`.long`.
     """
     assign_units(tasks)
     before = conflicts(tasks)
+    if long:
+        last(tasks, before)
     placed: dict[int, int] = {}
     result: list[list[Task]] = []
     while len(placed) < len(tasks):
