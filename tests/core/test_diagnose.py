@@ -1,6 +1,7 @@
 """Findings, on trained networks: made where something is wrong, and not where all is well."""
 
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,115 @@ def test_without_anything_there_is_nothing_to_find() -> None:
 
 def test_diagnose_is_the_room_and_the_function() -> None:
     assert cr.diagnose(Run()) == []
+
+
+# --- what was watched --------------------------------------------------------------------------
+
+
+def watched_fit(
+    depth: int, activation: Any, lr: float = 0.1, gain: float = 0.0, rule: str = "SGD"
+) -> tuple[Any, Run, LabelledDataset]:
+    """A deep network on digits, watched at every tenth step."""
+    cr.manual_seed(0)
+    widths = [64, *[32] * depth]
+    layers = [
+        layer
+        for before, after in pairwise(widths)
+        for layer in (cr.nn.Linear(before, after), activation())
+    ]
+    model = cr.nn.Sequential(*layers, cr.nn.Linear(32, 10))
+    if gain:
+        for module in model.modules():
+            if isinstance(module, cr.nn.Linear):
+                cr.nn.init.normal_(module.weight, std=gain / module.in_features**0.5)
+    trainer = cr.Trainer(
+        model, cr.nn.CrossEntropyLoss(), getattr(cr.optim, rule)(model.parameters(), lr=lr),
+        seed=0, progress=False, engine="native", watch=cr.train.Watch(every=10),
+    )  # fmt: skip
+    train = digits()[0]
+    return model, trainer.fit(train, epochs=5, batch_size=50), train
+
+
+def kinds(run: Run, *others: Any) -> dict[str, Any]:
+    return {one.kind: one for one in diagnose(run, *others)}
+
+
+@pytest.mark.parametrize(
+    ("depth", "activation", "lr", "gain", "rule"),
+    [
+        (2, cr.nn.ReLU, 0.1, 1.4, "SGD"),
+        (5, cr.nn.Tanh, 0.1, 1.0, "SGD"),
+        (3, cr.nn.ReLU, 1e-3, 0.0, "Adam"),
+    ],
+)
+def test_healthy_watched_trainings_give_no_finding(
+    depth: int, activation: Any, lr: float, gain: float, rule: str
+) -> None:
+    model, run, train = watched_fit(depth, activation, lr, gain, rule)
+    assert kinds(run) == {}
+    # Some units of such a network are dead from the beginning on, which watching does not change.
+    assert set(kinds(run, model, train)) <= {"dead-units"}
+
+
+def test_gradients_that_vanish_through_sigmoids() -> None:
+    _, run, _ = watched_fit(8, cr.nn.Sigmoid)
+    finding = kinds(run)["vanishing-gradients"]
+    assert finding.where == "0.weight" and finding.severity == "error"
+    series = [run.watched[name]["gradient_norm"] for name in ("0.weight", "16.weight")]
+    norms = finding.evidence["median gradient norms"]
+    assert norms["0.weight"] == pytest.approx(np.median(series[0]))
+    assert norms["16.weight"] == pytest.approx(np.median(series[1]))
+    expected = (norms["0.weight"] / norms["16.weight"]) ** (1 / 8)
+    assert finding.evidence["factor a layer"] == pytest.approx(expected)
+    assert "the first layers hardly learn" in finding.why
+
+
+def test_gradients_that_grow_on_their_way_back() -> None:
+    norms = {"0.weight": 3000.0, "2.weight": 60.0, "4.weight": 1.0}
+    run = a_run(
+        **{n: {"gradient_norm": [g] * 4, "update_ratio": [0.0] * 4} for n, g in norms.items()}
+    )
+    finding = kinds(run)["exploding-gradients"]
+    assert finding.where == "0.weight"
+    assert finding.evidence["factor a layer"] == pytest.approx(3000**0.5)
+    assert "it grows on its way back (about 55 times in each layer)" in finding.why
+
+
+def a_run(**series: dict[str, list[float]]) -> Run:
+    """A run that watched these numbers at steps 0, 100, ..."""
+    run = Run(history={"loss": np.array([1.0, 0.5])})
+    columns = tuple((name, each) for name, found in series.items() for each in found)
+    numbers = np.array([found[each] for name, found in series.items() for each in found]).T
+    run.watched.add(columns, np.arange(len(numbers)) * 100, numbers)
+    return run
+
+
+def test_a_burst_of_the_gradient_and_a_slow_decay() -> None:
+    norms = [1.0, 1.2, 0.9, 1.1, 400.0, 1.0]
+    run = a_run(a={"gradient_norm": norms, "update_ratio": [0.001] * 6})
+    finding = kinds(run)["exploding-gradients"]
+    assert (finding.where, finding.evidence["step"]) == ("step 400", 400)
+    assert finding.evidence["median of the looks before"] == pytest.approx(1.05)
+    norms[4] = float("inf")
+    run = a_run(a={"gradient_norm": norms, "update_ratio": [0.001] * 6})
+    assert kinds(run)["exploding-gradients"].evidence["gradient norm"] == "inf"
+    decay = a_run(a={"gradient_norm": [1e3, 1e2, 1e1, 1.0, 0.1], "update_ratio": [0.01] * 5})
+    assert kinds(decay) == {}
+
+
+def test_units_that_die_have_a_history() -> None:
+    model, run, train = watched_fit(1, cr.nn.ReLU, lr=20.0)
+    found = kinds(run, model, train)
+    dead = found["dead-units"]
+    zeros = run.watched["1"]["zeros"]
+    assert dead.evidence["share of zeros, first look"] == pytest.approx(zeros[0])
+    most = int(np.diff(zeros).argmax())
+    assert dead.evidence["rose most by step"] == run.watched.steps[most + 1]
+    assert "Its outputs were 0 in" in dead.why
+    ratio = max(np.nanmax(run.watched[name]["update_ratio"]) for name in ("0.weight", "2.weight"))
+    assert found["learning-rate-too-large"].evidence["largest update ratio"] == ratio
+    # Without model and data, what was watched is all there is.
+    alone = a_run(**{"1": {"zeros": [0.5, 0.9, 1.0, 1.0, 1.0]}})
+    (finding,) = diagnose(alone)
+    assert (finding.kind, finding.where, finding.severity) == ("dead-units", "1", "error")
+    assert "were 0 in 50 % at step 0 and in 100 % at step 400" in finding.why

@@ -73,6 +73,8 @@ def compile(
             call for parameters of another precision, and for a watched name that fits nothing.
         TraceError: at the first call, when the function asks for a value.
         NonFiniteError: at a call, with ``check="nan"``.
+        KeyboardInterrupt: Ctrl-C at a call. A long one on the native engine ends within a moment
+            and is undone, unless it was already writing what it changes.
 
     Example:
         >>> import chainrule as cr

@@ -192,8 +192,9 @@ class Trainer(ManyTrainings):
             StoreError: the name is taken and `resume` is False, or the store cannot be used.
             EngineError: the engine that was asked for does not support an op.
             NonFiniteError: with ``check="nan"``, at the first number that is not finite.
-            KeyboardInterrupt: Ctrl-C; the step under way was finished, the model holds its result,
-                and a stored run can be resumed.
+            KeyboardInterrupt: Ctrl-C; the step under way was finished, or, where one takes long on
+                the native engine, left undone. The model holds what the last whole step gave, and
+                a stored run can be resumed.
         """
         if epochs < 0:
             raise OptionError(f"epochs must be 0 or more.\n  given: {epochs}")
