@@ -251,3 +251,16 @@ def test_sums_that_wait_for_each_other_stay_apart() -> None:
     graph = cr.trace(function, cr.ones(3000, 40)).graph
     clusters = fuse(prepare(graph, set())[0]).clusters()
     assert [cluster.kind for cluster in clusters] == ["column", "column"]
+
+
+def test_the_distance_from_a_mean_is_computed_by_its_readers() -> None:
+    """It is stored nowhere, so that no thread waits for it."""
+
+    def normalised(x: Any) -> Any:
+        apart = x - x.mean(0, keepdim=True)
+        return apart / ((apart * apart).mean(0, keepdim=True) + 1e-5).sqrt()
+
+    x = np.random.default_rng(0).standard_normal((128, 64)).astype(np.float32)
+    program = native.compile_graph(cr.trace(normalised, cr.tensor(x)).graph)
+    assert " [sub] -> " not in program.explain()
+    np.testing.assert_allclose(program(x)[0], normalised(cr.tensor(x)).numpy(), atol=1e-5)

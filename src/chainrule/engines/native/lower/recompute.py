@@ -16,8 +16,9 @@ from .cluster import is_computed
 from .support import form
 from .views import under
 
-# Smaller arrays stay in the caches near a core.
-_LARGE = 1 << 16
+# For smaller arrays neither memory nor the waiting of threads between two tasks, by columns and by
+# rows, is worth a word.
+_LARGE = 1 << 12
 _CHEAP = {
     *("add", "sub", "mul", "div", "neg", "relu", "abs", "maximum", "minimum", "where", "cast"),
     *("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not"),
