@@ -202,3 +202,16 @@ def _added_up(block: Array) -> Array:
     for step in range(1, steps):
         total = total + block[:, step]
     return total
+
+
+def training_apart(
+    history: dict[str, Array], epochs: int
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The series of the training, and those of the validation data without their prefix."""
+    prefix = "validation_"
+    training = {k: v for k, v in history.items() if not k.startswith(prefix)}
+    return training, {
+        name.removeprefix(prefix): series[:epochs]
+        for name, series in history.items()
+        if name.startswith(prefix)
+    }

@@ -22,6 +22,8 @@ from ..io.arrays import Array
 from ..tensor import Tensor
 from ..tensor._nonfinite import HINT, describe, find_origin
 from .course import LOOKS, Course, Outcome, Plan
+from .progress import Progress
+from .run import Run
 
 SNAPSHOT_SECONDS = 1.0  # between two copies of the state
 SHARE = 0.005  # of the time that looking at the state, and copying it, may take each
@@ -192,3 +194,16 @@ class CheckedRunner:
             f"  the loss and its gradients are finite, so the update made it: "
             f"{type(self._optimizer).__name__} with learning rate {rates}\n  fix: {HINT}\n{end}"
         )
+
+
+def note_what_is_not_finite(run: Run, progress: Progress) -> None:
+    """Say in the run and on the screen in which epoch the loss stopped being a number."""
+    losses = run.history.get("loss", np.zeros(0))
+    if not np.isfinite(losses).all():
+        epoch = int(np.flatnonzero(~np.isfinite(losses))[0])
+        note = (
+            f"the loss is {losses[epoch]} in epoch {epoch + 1}. "
+            "Trainer(..., check='nan') stops there and names the node that made it"
+        )
+        run.notes.append(note)
+        progress.note(note)

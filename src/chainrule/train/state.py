@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import StoreError
@@ -77,3 +77,10 @@ def plain(content: Any) -> Any:
     if isinstance(content, (list, tuple)):
         return type(content)(plain(item) for item in content)
     return content
+
+
+def restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:
+    """Give callbacks that keep a state the one that was saved."""
+    for callback, state in zip(callbacks, states, strict=False):
+        if state is not None and hasattr(callback, "load_state_dict"):
+            callback.load_state_dict(state)

@@ -26,11 +26,11 @@ from .environment import differences
 from .examples import Batching, Examples, read_examples
 from .inspection import CompiledFit, compiled_fit
 from .interrupts import Interrupts
-from .ledger import Ledger
+from .ledger import Ledger, training_apart
 from .many import ManyTrainings
 from .metrics import choose_metrics
 from .moment import Moment, Source
-from .nonfinite import CheckedRunner
+from .nonfinite import CheckedRunner, note_what_is_not_finite
 from .options import check_options
 from .progress import Progress, make_progress
 from .randomness import OwnRandomness
@@ -38,7 +38,7 @@ from .recorder import Opened, Recorder
 from .run import Run
 from .session import Callback, Runner, Session
 from .settings import check_same, description, settings_of
-from .state import collect_state, plain, restore_state
+from .state import collect_state, plain, restore_callbacks, restore_state
 from .step import CustomStep, EvaluationStep, TrainingStep
 from .targets import check_targets
 from .watching import as_watch, interval
@@ -380,7 +380,7 @@ class Trainer(ManyTrainings):
             recorder.write(tree)
         if opened.store is None:
             recorder.run._trees[session.steps] = tree
-        _note_what_is_not_finite(recorder.run, session.progress)
+        note_what_is_not_finite(recorder.run, session.progress)
         recorder.end(status)
         if status == "finished":
             self._tell_of_the_end(session)
@@ -419,9 +419,9 @@ class Trainer(ManyTrainings):
         restore_state(tree, self.model, self.optimizer)
         if self.scheduler is not None and tree["scheduler"] is not None:
             self.scheduler.load_state_dict(tree["scheduler"])
-        _restore_callbacks(callbacks, tree["callbacks"])
+        restore_callbacks(callbacks, tree["callbacks"])
         loop = tree["loop"]
-        past, measured = _apart(run.history, loop["epoch"])
+        past, measured = training_apart(run.history, loop["epoch"])
         ledger.resume(past, loop["step_in_epoch"], loop["carry"], loop.get("rows", ()))
         checks.resume(measured, 0, np.zeros(0), epochs=ledger.epochs)
         self._counter = loop["counter"]
@@ -496,32 +496,3 @@ class Trainer(ManyTrainings):
                 found: DType = parameter.dtype
                 return found
         return get_default_dtype()
-
-
-def _apart(history: dict[str, Array], epochs: int) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The series of the training, and those of the validation data without their prefix."""
-    prefix = "validation_"
-    training = {k: v for k, v in history.items() if not k.startswith(prefix)}
-    return training, {
-        name.removeprefix(prefix): series[:epochs]
-        for name, series in history.items()
-        if name.startswith(prefix)
-    }
-
-
-def _note_what_is_not_finite(run: Run, progress: Progress) -> None:
-    losses = run.history.get("loss", np.zeros(0))
-    if not np.isfinite(losses).all():
-        epoch = int(np.flatnonzero(~np.isfinite(losses))[0])
-        note = (
-            f"the loss is {losses[epoch]} in epoch {epoch + 1}. "
-            "Trainer(..., check='nan') stops there and names the node that made it"
-        )
-        run.notes.append(note)
-        progress.note(note)
-
-
-def _restore_callbacks(callbacks: Sequence[Any], states: Sequence[Any]) -> None:
-    for callback, state in zip(callbacks, states, strict=False):
-        if state is not None and hasattr(callback, "load_state_dict"):
-            callback.load_state_dict(state)
