@@ -103,6 +103,8 @@ def install(programs: tuple[str, ...], packages: tuple[str, ...], purpose: str) 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The emulator, a linker and the C library of 64-bit Arm: 17 MB to download.
 ARM = ("qemu-user", "binutils-aarch64-linux-gnu", "libc6-arm64-cross")
+# An emulator of a whole PC with AVX-512, a linker and the C library's mathematics.
+PC = ("bochs", "bochs-term", "binutils", "libc6-dev")
 
 
 def tier(name: str) -> tuple[bool, dict[str, int], float]:
@@ -111,6 +113,7 @@ def tier(name: str) -> tuple[bool, dict[str, int], float]:
         install(BROWSERS, BROWSERS[:1], "tests in a browser")
     if name == "engines":
         install(("aarch64-linux-gnu-ld",), ARM, "tests of code for Arm")
+        install(("bochs",), PC, "tests of code for AVX-512")
     targets = [f"tests/{name}"]
     if name == "core":  # the examples in docstrings are tests too
         targets += ["--doctest-modules", "src/chainrule"]

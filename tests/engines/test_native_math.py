@@ -1,12 +1,12 @@
 """The elementary functions: units in the last place, edges, on three kinds of processor."""
 
 import functools
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from function_edges import EDGES, INF, NAN, ULPS
 from native_harness import TARGETS, Compiled
 
 import chainrule as cr
@@ -14,9 +14,7 @@ from chainrule.dtypes import float32, float64
 from chainrule.engines.native.kernels.common import Operand
 from chainrule.engines.native.kernels.elementwise import elementwise
 
-ULPS = 4
 ROOT = Path(__file__).resolve().parents[2]
-INF, NAN = math.inf, math.nan
 NAMES = (
     *("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "softplus", "sin", "cos", "erf", "sqrt"),
 )
@@ -29,21 +27,6 @@ def ulp(monkeypatch):
     from benchmarks import ulp as found
 
     return found
-
-
-EDGES = {
-    "exp": [(INF, INF), (-INF, 0.0), (0.0, 1.0), (1e4, INF), (-1e4, 0.0)],
-    "log": [(INF, INF), (0.0, -INF), (-0.0, -INF), (-1.0, NAN), (-INF, NAN), (1.0, 0.0)],
-    "log1p": [(INF, INF), (-1.0, -INF), (-2.0, NAN), (0.0, 0.0), (-0.0, -0.0)],
-    "expm1": [(INF, INF), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0), (1e4, INF)],
-    "tanh": [(INF, 1.0), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0), (50.0, 1.0), (-50.0, -1.0)],
-    "sigmoid": [(INF, 1.0), (-INF, 0.0), (0.0, 0.5), (-0.0, 0.5), (200.0, 1.0), (-1e4, 0.0)],
-    "softplus": [(INF, INF), (-INF, 0.0), (1e30, 1e30)],
-    "sin": [(INF, NAN), (-INF, NAN), (0.0, 0.0), (-0.0, -0.0)],
-    "cos": [(INF, NAN), (-INF, NAN), (0.0, 1.0)],
-    "erf": [(INF, 1.0), (-INF, -1.0), (0.0, 0.0), (-0.0, -0.0)],
-    "sqrt": [(INF, INF), (-1.0, NAN), (0.0, 0.0), (-0.0, -0.0)],
-}
 
 
 @functools.cache

@@ -94,17 +94,18 @@ class Recorded:
 
 
 class Emulated:
-    """Makes the engine compile for Arm, and runs what it compiles under the emulator."""
+    """Makes the engine compile for another processor, and runs what it compiles elsewhere."""
+
+    target: Target
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = 0
-        self._programs: dict[tuple[int, tuple[int, ...]], Path] = {}
+        self._linked: Any = None  # the machine code whose program is in the folder
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace the host, the compiler and the call into native code."""
-        target = Target.arm()
-        monkeypatch.setattr(machine.Target, "host", staticmethod(lambda: target))
+        monkeypatch.setattr(machine.Target, "host", staticmethod(lambda: self.target))
         monkeypatch.setattr(machine.jit, "compile", Recorded)
         run = self.run
 
@@ -120,38 +121,47 @@ class Emulated:
 
     def run(self, built: Any, *arrays: Array) -> None:
         """Run steps: memory and report are changed as the processor would."""
-        parts = [built.arena, *arrays, *built.data]
-        program = self._program(built, parts, len(arrays), int(arrays[1].size))
-        given = b"".join(np.ascontiguousarray(each).tobytes() for each in parts)
-        done = subprocess.run(
-            [EMULATOR, "-L", str(ROOT), str(program)], input=given, capture_output=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr.decode() or f"status {done.returncode}"
         report = arrays[2]
+        output = self.execute(built, [built.arena, *arrays, *built.data], int(arrays[1].size))
         kept = built.arena[TABLE:].copy()[: 8 * len(built.data)]
-        built.arena[...] = np.frombuffer(done.stdout[: built.arena.size], np.uint8)
+        built.arena[...] = np.frombuffer(output[: built.arena.size], np.uint8)
         built.arena[TABLE : TABLE + kept.size] = kept  # the emulator's own addresses
-        report[...] = np.frombuffer(done.stdout[built.arena.size :], report.dtype).reshape(
-            report.shape
-        )
+        report[...] = np.frombuffer(output[built.arena.size :], report.dtype).reshape(report.shape)
         self.runs += 1
 
-    def _program(self, built: Any, parts: list[Array], arguments: int, steps: int) -> Path:
-        key = (id(built), tuple(each.nbytes for each in parts), steps)
-        if key not in self._programs:
-            text = built.machine.ir + _main(parts, arguments, steps)
-            self._programs[key] = self._link(text, len(self._programs))
-        return self._programs[key]
+    def execute(self, built: Any, parts: list[Array], steps: int) -> bytes:
+        """Run a program on its arena, its five arrays and the data; return arena and report."""
+        raise NotImplementedError
 
-    def _link(self, text: str, number: int) -> Path:
-        code, program = self.folder / f"{number}.o", self.folder / f"{number}"
-        code.write_bytes(jit.object_code(text, Target.arm()))
-        loader = "/lib/ld-linux-aarch64.so.1"
-        places = ["-L", str(ROOT / "lib"), "-dynamic-linker", loader]
-        command = [LINKER, "-o", str(program), str(code), *places, "-l:libm.so.6", "-l:libc.so.6"]
-        done = subprocess.run(command, capture_output=True, text=True)
+    def call(self, *command: str) -> None:
+        """Run a tool in the folder; it must succeed."""
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
         assert done.returncode == 0, done.stderr
-        return program
+
+
+class Arm(Emulated):
+    """64-bit Arm under qemu."""
+
+    target = Target.arm()
+
+    def execute(self, built: Any, parts: list[Array], steps: int) -> bytes:
+        """Run a program with its memory as the standard input."""
+        self._program(built, parts, steps)
+        given = b"".join(np.ascontiguousarray(each).tobytes() for each in parts)
+        command = [EMULATOR, "-L", str(ROOT), str(self.folder / "program")]
+        done = subprocess.run(command, input=given, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr.decode() or f"status {done.returncode}"
+        return done.stdout
+
+    def _program(self, built: Any, parts: list[Array], steps: int) -> None:
+        key = (id(built), tuple(each.nbytes for each in parts), steps)
+        if self._linked != key:
+            text = built.machine.ir + _main(parts, 5, steps)
+            (self.folder / "code.o").write_bytes(jit.object_code(text, self.target))
+            places = ["-L", str(ROOT / "lib"), "-dynamic-linker", "/lib/ld-linux-aarch64.so.1"]
+            libraries = ["-l:libm.so.6", "-l:libc.so.6"]
+            self.call(LINKER, "-o", "program", "code.o", *places, *libraries)
+            self._linked = key
 
 
 def _main(parts: list[Array], arguments: int, steps: int) -> str:
