@@ -20,6 +20,7 @@ from chainrule import dtypes, nn, optim
 from chainrule.engines import native
 from chainrule.engines import numpy as reference
 from chainrule.engines.native import program
+from chainrule.train import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSORS = {
@@ -188,6 +189,18 @@ def test_products(elsewhere: emulated.Emulated, layout: str) -> None:
     assert f"({wanted}" in made.explain()
 
 
+class Recurrent(nn.Module):
+    """A loop over time, read from its last output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.LSTM(7, 18, batch_first=True), nn.Linear(18, 5)
+
+    def forward(self, x: Any) -> Any:
+        outputs, _ = self.layer(x)
+        return self.last(outputs[:, -1])
+
+
 def networks() -> dict[str, Any]:
     return {
         "fnn": lambda: (nn.Sequential(nn.Linear(20, 33), nn.ReLU(), nn.Linear(33, 5)), (20,)),
@@ -204,6 +217,7 @@ def networks() -> dict[str, Any]:
             ),
             (1, 8, 8),
         ),
+        "lstm": lambda: (Recurrent(), (6, 7)),
     }
 
 
@@ -233,3 +247,26 @@ def test_training_loops(elsewhere: emulated.Emulated, name: str) -> None:
         results.append(report[:, 0])
     assert elsewhere.runs >= 1
     np.testing.assert_allclose(results[0], results[1], rtol=2e-3, atol=2e-4)
+
+
+def test_fit_is_as_with_numpy(elsewhere: emulated.Emulated) -> None:
+    """Shuffling, dropout, Adam, metrics and validation of whole epochs in the emulated program."""
+    x = draw(43, 7)
+    y = x[:, :3].argmax(1)
+    # Programs of equal trainings are kept, as no process has two processors but this one.
+    hidden = 19 if elsewhere.target.architecture == "aarch64" else 21
+
+    def fitted(engine: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        cr.manual_seed(0)
+        model = nn.Sequential(nn.Linear(7, hidden), nn.ReLU(), nn.Dropout(0.2))
+        model.append(nn.Linear(hidden, 3))
+        optimizer = optim.Adam(model.parameters(), 0.01)
+        trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, engine=engine, seed=3)
+        run = trainer.fit((x, y), epochs=2, batch_size=20, validation=(x[:31], y[:31]))
+        return {name: t.numpy() for name, t in model.state_dict().items()}, run.history
+
+    for found, expected in zip(fitted("native"), fitted("numpy"), strict=True):
+        assert list(found) == list(expected)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], 1e-5, 1e-6, err_msg=name)
+    assert elsewhere.runs >= 2
