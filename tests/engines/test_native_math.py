@@ -167,3 +167,12 @@ def test_bits_of_a_chain_do_not_depend_on_where_a_point_stands(target):
     whole = kernel(arrays, x.size)[2]
     for splits in ((1,), (7, 40, 41), (16, 33, 100, 150)):
         np.testing.assert_array_equal(kernel(arrays, x.size, splits=splits)[2], whole)
+
+
+def test_the_smallest_normal_numbers_are_their_own_expm1_in_compiled_graphs():
+    """There denormal numbers are flushed to zero, also those on the way."""
+    least = np.finfo("f4").tiny
+    x = np.array([least, -least, 1.5 * least, -1.9 * least, 1e-37, -0.0], "f4")
+    found = cr.compile(lambda x: x.expm1(), engine="native")(cr.tensor(x)).numpy()
+    np.testing.assert_array_equal(found, x)
+    assert np.signbit(found[-1])

@@ -90,8 +90,8 @@ def expm1(e: Emitter, x: Value) -> Value:
     """exp(x) - 1."""
     format = _FORMATS[x.type.name]
     made = _expm1_inside(e, e.min(e.max(x, -format.whole), format.overflow), format)
-    # Zero keeps its sign, and tiny numbers are their own result.
-    return e.select(e.eq(x, 0.0), x, made)
+    # Zero keeps its sign, and tiny numbers are their own result, whose half may be flushed to zero.
+    return e.select(e.lt(e.abs(x), 2.0**-60), x, made)
 
 
 def _expm1_inside(e: Emitter, x: Value, format: _Format) -> Value:
