@@ -1,6 +1,7 @@
 """What every test leans on: tiers from folders, shared data, reproducible property tests."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,10 @@ settings.register_profile(
 )
 settings.register_profile("here", deadline=None, print_blob=True, max_examples=25)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# Jobs in the background of a shell start with interrupts ignored; tests that interrupt need them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
