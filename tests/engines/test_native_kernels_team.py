@@ -216,6 +216,20 @@ def test_one_thread_runs_while_others_hold_the_team_up_and_the_team_comes_back()
     assert ran[2] > 0.9 * sum(ran.values())
 
 
+def test_a_team_that_is_hindered_and_still_faster_goes_on():
+    """As on a virtual machine whose processors are taken away now and then, from one or from all."""
+    pace = Pace(2, fixed=False)
+    ran = {1: 0.0, 2: 0.0}
+    for turn in range(600):
+        threads, steps = pace.next(1_000_000)
+        late = threads == 2 and turn % 3 == 0
+        steps = min(steps, 5) if late else min(steps, 10)
+        spent = steps * (0.002 if threads == 1 else 0.0018 if late else 0.001)
+        pace.note(threads, steps, spent, share=0.6 if late else 1.0)
+        ran[threads] += spent
+    assert ran[2] > 0.9 * sum(ran.values())
+
+
 def test_work_that_a_team_does_more_slowly_stays_with_one_thread():
     pace = Pace(2, fixed=False)
     ran = {1: 0.0, 2: 0.0}

@@ -16,6 +16,7 @@ PIECE_SECONDS = 0.2  # the longest piece
 _FIRST_STEPS = 4  # of a loop whose speed is not known yet
 _SHARE = 0.75  # a member that gets less of its processor shares it with others
 _REST = (0.02, 0.5)  # seconds that one thread runs after that, the first time and at most
+_WINDOW = 0.03  # seconds over which a hindered team is judged: one late step says little
 _AGAIN = 2.0  # seconds after which one thread is tried again, though all is well
 
 
@@ -57,6 +58,7 @@ class Pace:
         self._left = 0.0  # seconds that one thread shall still run
         self._rest = _REST[0]
         self._since = 0.0  # seconds since one thread was tried
+        self._recent = 0.0, 0.0  # seconds and steps of the team, the older ones halved
 
     def next(self, steps: int) -> tuple[int, int]:
         """How many threads to use, and for how many of the steps that are left."""
@@ -93,8 +95,16 @@ class Pace:
             return
         self._warm = True
         self._since += seconds
-        if share < _SHARE or each > self._seconds.get(1, each):
-            self._left, self._piece = self._rest, TRIAL_SECONDS
+        spent, ran = self._recent[0] + seconds, self._recent[1] + steps
+        shrink = 0.5 if spent > _WINDOW else 1.0
+        self._recent = shrink * spent, shrink * ran
+        # A team that is hindered may still be faster than one thread, which others hinder too.
+        if share < _SHARE:
+            slower = spent / ran > self._seconds.get(1, 0.0)
+        else:
+            slower = each > self._seconds.get(1, each)
+        if slower:
+            self._left, self._piece, self._recent = self._rest, TRIAL_SECONDS, (0.0, 0.0)
             self._rest = min(2 * self._rest, _REST[1])
         else:
             self._rest = max(self._rest / 2, _REST[0])
