@@ -217,7 +217,7 @@ def test_one_thread_runs_while_others_hold_the_team_up_and_the_team_comes_back()
 
 
 def test_a_team_that_is_hindered_and_still_faster_goes_on():
-    """As on a virtual machine whose processors are taken away now and then, from one or from all."""
+    """As on a virtual machine whose processors are taken away now and then."""
     pace = Pace(2, fixed=False)
     ran = {1: 0.0, 2: 0.0}
     for turn in range(600):
