@@ -35,14 +35,13 @@ from .lower.driver import (
     STOP,
     TABLE,
     VIOLATED,
-    LoopCode,
     StepCode,
-    write_loop,
     write_step,
 )
 from .lower.guards import enabled, write_look
 from .lower.long import is_long
 from .lower.plan import Planned, plan
+from .lower.running import LoopCode, write_loop
 from .lower.tasks import Task
 from .pace import Pace
 from .patience import patiently

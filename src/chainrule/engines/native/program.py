@@ -14,8 +14,9 @@ from ...graph.graph import Graph
 from ...graph.node import Node
 from .explain import explain
 from .lower.buffers import Buffer, address_of, buffer_for
-from .lower.driver import TABLE, TABLE_ENTRIES, write_single
+from .lower.driver import TABLE, TABLE_ENTRIES
 from .lower.plan import Planned, prepare
+from .lower.running import write_single
 from .machine import Built, Workshop
 from .profile import Profile, profile
 
