@@ -15,6 +15,7 @@ from ..errors import EngineError, OptionError
 from ..graph.graph import Graph
 from ..graph.trace import Traced
 from ._handle import array_leaf
+from ._nested import map_leaves
 from ._precision import brought_to, check_parameters, precision_of
 from ._runner import UNFIT, Plain
 from ._tensor import Tensor
@@ -315,17 +316,15 @@ def _shortcut(args: Sequence[Any]) -> tuple[Any, ...] | None:
 
 def _take_tensors(value: Any, tensors: list[Tensor]) -> Any:
     """The arguments with tensors (and arrays, and floats as 0-d ones) replaced by positions."""
-    if isinstance(value, float):
-        value = np.asarray(value, np.float64)
-    if isinstance(value, np.ndarray):
-        value = Tensor(array_leaf(value))
-    if isinstance(value, Tensor):
-        tensors.append(value)
+
+    def take(leaf: Any) -> Any:
+        if isinstance(leaf, float):
+            leaf = np.asarray(leaf, np.float64)
+        if isinstance(leaf, np.ndarray):
+            leaf = Tensor(array_leaf(leaf))
+        if not isinstance(leaf, Tensor):
+            return leaf
+        tensors.append(leaf)
         return Position(len(tensors) - 1)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_take_tensors(one, tensors) for one in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_take_tensors(one, tensors) for one in value)
-    if isinstance(value, dict):
-        return {key: _take_tensors(one, tensors) for key, one in value.items()}
-    return value
+
+    return map_leaves(take, value)

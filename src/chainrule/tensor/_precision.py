@@ -9,6 +9,7 @@ import numpy as np
 from ..dtypes import DType, float32, float64
 from ..errors import OptionError
 from ..graph.trace import Traced
+from ._nested import map_leaves
 from ._tensor import Tensor
 
 _KNOWN = {"float32": float32, "float64": float64}
@@ -42,17 +43,15 @@ def brought_to(dtype: DType, value: Any) -> Any:
         >>> brought_to(float32, ([np.ones(2)], 3))
         ([array([1., 1.], dtype=float32)], 3)
     """
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.dtype.is_float and value.dtype is not dtype else value
-    if isinstance(value, np.ndarray):
-        return value.astype(dtype.np, copy=False) if value.dtype.kind == "f" else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(brought_to(dtype, one) for one in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(brought_to(dtype, one) for one in value)
-    if isinstance(value, dict):
-        return {key: brought_to(dtype, one) for key, one in value.items()}
-    return value
+
+    def bring(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return leaf.to(dtype) if leaf.dtype.is_float and leaf.dtype is not dtype else leaf
+        if isinstance(leaf, np.ndarray):
+            return leaf.astype(dtype.np, copy=False) if leaf.dtype.kind == "f" else leaf
+        return leaf
+
+    return map_leaves(bring, value)
 
 
 def check_parameters(traced: Traced, dtype: DType) -> None:

@@ -11,6 +11,7 @@ from ..graph.graph import Graph
 from ..graph.node import Node
 from ..graph.trace import Trace, Traced
 from ..ops import Expr
+from ._nested import map_leaves
 from ._tensor import Tensor
 
 
@@ -113,16 +114,14 @@ def _kept_grads(recording: Trace, keep_grads: bool) -> list[Any]:
 
 def flatten(value: Any, outputs: list[Node]) -> Any:
     """The structure of what was returned, tensors replaced by their position in ``outputs``."""
-    if isinstance(value, Tensor):
-        outputs.append(value.node)
+
+    def place(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        outputs.append(leaf.node)
         return Position(len(outputs) - 1)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(flatten(one, outputs) for one in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(flatten(one, outputs) for one in value)
-    if isinstance(value, dict):
-        return {key: flatten(one, outputs) for key, one in value.items()}
-    return value
+
+    return map_leaves(place, value)
 
 
 class Position(int):
@@ -131,12 +130,4 @@ class Position(int):
 
 def rebuild(structure: Any, tensors: list[Tensor]) -> Any:
     """What the function returned, with tensors in their places again."""
-    if isinstance(structure, Position):
-        return tensors[structure]
-    if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*(rebuild(one, tensors) for one in structure))
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(rebuild(one, tensors) for one in structure)
-    if isinstance(structure, dict):
-        return {key: rebuild(one, tensors) for key, one in structure.items()}
-    return structure
+    return map_leaves(lambda leaf: tensors[leaf] if isinstance(leaf, Position) else leaf, structure)
