@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from ._calling import call_with_hooks
 from ._describe import describe
 from ._hooks import Hook, RemovableHandle
-from ._names import REGISTRIES, check_name, check_ready, registry_of, wrong_kind
+from ._names import REGISTRIES, check_name, check_ready, differ, registry_of, wrong_kind
 from ._parameter import Parameter
 from ._state_dict import LoadResult, collect_state, load_state
 
@@ -222,7 +222,7 @@ class Module:
         elif name in self._buffers:
             self._assign_buffer(name, value)
         else:
-            if (self._fixed or name == "training") and _differ(own.get(name), value):
+            if (self._fixed or name == "training") and differ(own.get(name), value):
                 VERSION.bump(mode=name == "training")
             object.__setattr__(self, name, value)
 
@@ -494,10 +494,3 @@ class Module:
 
     def __repr__(self) -> str:
         return describe(self)
-
-
-def _differ(held: object, given: object) -> bool:
-    """Say whether two settings differ; values that are not plain are compared by identity."""
-    if isinstance(given, bool | int | float | str | tuple) and type(held) is type(given):
-        return held != given
-    return held is not given

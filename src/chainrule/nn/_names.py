@@ -1,4 +1,4 @@
-"""Which names a module takes for its parameters, buffers and children."""
+"""Which names a module takes for its parameters, buffers and children, and what settings differ."""
 
 from __future__ import annotations
 
@@ -70,3 +70,10 @@ def wrong_kind(module: Module, name: str, kind: str, value: object) -> ModuleErr
     return ModuleError(
         WRONG_KIND.format(cls=cls, name=name, kind=kind, given=given, expected=expected, fix=fix)
     )
+
+
+def differ(held: object, given: object) -> bool:
+    """Say whether two settings differ; values that are not plain are compared by identity."""
+    if isinstance(given, bool | int | float | str | tuple) and type(held) is type(given):
+        return held != given
+    return held is not given
