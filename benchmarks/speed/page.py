@@ -128,8 +128,8 @@ _SIZES = """At sizes that suit nobody `Trainer.fit` should still not be slower."
 _LAYERS = """`Trainer.fit` beside PyTorch's plain loop, plain gradient descent from the same
 weights. Memory is what the process of each side grows by. Compiling is what the first call takes
 beyond its steps, with the cache on the disk switched off."""
-_MEMORY = """What a training adds to the peak resident size that its process had reached before, by its
-imports and by the data and first weights that both sides are given. A training that fits into
+_MEMORY = """What a training adds to the peak resident size that its process had reached before, by
+its imports and by the data and first weights that both sides are given. A training that fits into
 what was free again by then adds 0.0: a small figure is a lower bound."""
 
 
