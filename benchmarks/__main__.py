@@ -13,7 +13,7 @@ from .speed import run as speed
 
 ALL = (
     *("eager", "convolution_eager", "tutorials", "overhead", "speed", "layers", "many", "limits"),
-    *("tables", "mnist", "drawing", "ulp"),
+    *("tables", "mnist", "drawing", "ulp", "products"),
 )
 
 
